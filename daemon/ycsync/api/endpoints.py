@@ -1,0 +1,100 @@
+"""Which request asks for which page? (YCLIENTS API, "Endpoints")"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ycsync.plan.scan import Ask
+from ycsync.plan.sweep import Window
+
+SEARCH_FIELDS = (
+    "id", "name", "phone", "email", "discount", "first_visit_date", "last_visit_date", "sold_amount", "visits_count",
+)  # fmt: skip
+SEARCH_SIZE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: `endpoint` is its name in metrics and logs; `company` 0: none in particular."""
+
+    endpoint: str
+    company: int
+    path: str
+    params: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+
+    @property
+    def method(self) -> str:
+        """GET, or POST when there is a body."""
+        return "GET" if self.body is None else "POST"
+
+
+def companies(page: int, count: int) -> Request:
+    """The salons that the user token may manage."""
+    return Request("companies", 0, "/companies", (("my", "1"), ("page", str(page)), ("count", str(count))))
+
+
+def company(company_id: int) -> Request:
+    """One salon."""
+    return Request("company", company_id, f"/company/{company_id}")
+
+
+def services(company_id: int) -> Request:
+    """All services of a salon, in one answer."""
+    return Request("services", company_id, f"/company/{company_id}/services")
+
+
+def service_categories(company_id: int) -> Request:
+    """All service categories of a salon, in one answer."""
+    return Request("service_categories", company_id, f"/company/{company_id}/service_categories")
+
+
+def staff(company_id: int) -> Request:
+    """Everybody who works or worked at a salon, in one answer."""
+    return Request("staff", company_id, f"/company/{company_id}/staff")
+
+
+def clients(company_id: int, ask: Ask, changed_after: str | None) -> Request:
+    """A page of full client cards, ascending id."""
+    params = [("page", str(ask.page)), ("count", str(ask.count))]
+    if changed_after is not None:
+        params.append(("changed_after", changed_after))
+    return Request("clients", company_id, f"/clients/{company_id}", tuple(params))
+
+
+def clients_search(company_id: int, ask: Ask) -> Request:
+    """A page of the clients' search, the successor of the list of cards: fewer fields, no changed filter."""
+    body = {
+        "page": ask.page,
+        "page_size": ask.count,
+        "fields": SEARCH_FIELDS,
+        "order_by": "id",
+        "order_by_direction": "ASC",
+        "operation": "AND",
+        "filters": [],
+    }
+    path = f"/company/{company_id}/clients/search"
+    return Request("clients_search", company_id, path, (), msgspec.json.encode(body))
+
+
+def records(company_id: int, window: Window, size: int, changed_after: str | None = None, page: int = 1) -> Request:
+    """Visits of one window of session dates, cancelled ones included."""
+    params = [
+        ("page", str(page)),
+        ("count", str(size)),
+        ("with_deleted", "1"),
+        ("include_finance_transactions", "1"),
+    ]
+    if window.lo is not None:
+        params.append(("start_date", window.lo.isoformat()))
+    if window.hi is not None:
+        params.append(("end_date", window.hi.isoformat()))
+    if window.staff_id is not None:
+        params.append(("staff_id", str(window.staff_id)))
+    if window.client_id is not None:
+        params.append(("client_id", str(window.client_id)))
+    if changed_after is not None:
+        params.append(("changed_after", changed_after))
+    return Request("records", company_id, f"/records/{company_id}", tuple(params))

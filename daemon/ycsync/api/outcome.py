@@ -1,0 +1,90 @@
+"""What does an HTTP answer mean: take it, ask again, slow down, stop this salon, or give up?
+
+One table for all endpoints (YCLIENTS API, "Limits" and "Authorization and envelope"). The limit is told by its status
+or by its text, since the same body was seen with HTTP 200.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
+
+FLOOR_S = 2.0  # the least wait after a 429: its N is often 0, which misleads
+_LIMIT_TEXT = re.compile(r"лимит запросов|limit (?:of requests )?exceeded|rate limit|too many requests|request limit", re.I)
+_SECONDS = re.compile(r"(\d+)\s*(?:секунд|second)", re.I)
+_LICENCE = re.compile(r"продлить лицензию|licen[cs]e", re.I)
+
+_BY_STATUS: dict[int, Kind] = {
+    400: "rejected",
+    401: "denied",
+    402: "denied",
+    403: "denied",
+    404: "missing",
+    405: "missing",
+    408: "transient",
+    410: "missing",
+    413: "transient",
+    422: "rejected",
+    425: "transient",
+    429: "throttled",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`wait_s`: for "throttled", how long to send nothing. `reason`: for people, without personal data."""
+
+    kind: Kind
+    reason: str
+    wait_s: float = 0.0
+
+
+def classify(status: int, message: str | None, success: bool | None, retry_after: str | None) -> Outcome:
+    """The outcome of one answer. `success` None: the body could not be read as the API's envelope."""
+    text = message or ""
+    if status == 429 or _LIMIT_TEXT.search(text):
+        return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after))
+    if 200 <= status < 300:
+        if success is None:
+            return Outcome("transient", f"HTTP {status} with a body that is not the API's")
+        if success:
+            return Outcome("ok", f"HTTP {status}")
+        if _LICENCE.search(text):
+            return Outcome("denied", "the salon's licence has lapsed")
+        return Outcome("transient", f"HTTP {status} with success: false")
+    kind = _BY_STATUS.get(status, "transient" if status >= 500 else "rejected")
+    if kind == "missing" and success is None and status == 404:
+        # The proxy's own page, not the API's answer: nothing is known to be missing.
+        return Outcome("transient", f"HTTP {status} with a body that is not the API's")
+    return Outcome(kind, f"HTTP {status}")
+
+
+def wait_after(message: str, retry_after: str | None) -> float:
+    """Seconds to wait after "too many requests": max(Retry-After, N, floor)."""
+    waits = [FLOOR_S]
+    if retry_after is not None and retry_after.strip().isdecimal():
+        waits.append(float(retry_after.strip()))
+    if found := _SECONDS.search(message):
+        waits.append(float(found[1]))
+    return min(max(waits), 900.0)
+
+
+def denial(status: int, message: str | None) -> str:
+    """What a refusal of access means, and what to do."""
+    text = message or ""
+    if status == 402 or _LICENCE.search(text):
+        return "the salon's YCLIENTS licence has lapsed. Renew it in YCLIENTS; ycsync tries again every hour."
+    if status == 401:
+        if "artner" in text:
+            return "the partner token is not accepted. Set YCLIENTS_PARTNER_TOKEN (credential yclients_partner_token)."
+        return (
+            "the user token is not accepted (it changes with the user's password). "
+            "Set YCLIENTS_USER_TOKEN (credential yclients_user_token) and restart."
+        )
+    return (
+        "the user of the token has no rights here. Give that user access to the salon and its client base in YCLIENTS; "
+        "ycsync tries again every hour."
+    )

@@ -1,0 +1,73 @@
+"""What do all commands share: finding the settings, running a coroutine, and saying what went wrong?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+import uvloop
+
+from ycsync import logs
+from ycsync.config import Loaded, find_config, load
+from ycsync.errors import YcsyncError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+INTERRUPTED = 130
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", help="The configuration [default: ./config.yaml, then the installed one].", metavar="PATH"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output; its form is stable.")]
+
+
+def settings_of(config: Path | None, *, level: str | None = "warning") -> Loaded:
+    """Find, read and check the configuration. Raises ConfigError. `level`: of the log on stderr (None: the file's)."""
+    loaded = load(find_config(config, Path.cwd()), os.environ)
+    logs.configure(level or loaded.settings.log.level)
+    return loaded
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one coroutine on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def command(function: Callable[P, int | None]) -> Callable[P, None]:
+    """Turn a function that returns an exit code (None: 0) and raises YcsyncError into a command.
+
+    0 done and complete · 1 not complete or failed · 2 usage or configuration · 130 interrupted, progress kept.
+    """
+
+    @wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        logs.configure("warning")
+        try:
+            code = function(*args, **kwargs)
+        except YcsyncError as error:
+            print(f"ycsync: {error}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            print("ycsync: interrupted; what was committed is kept, the next run goes on from there.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+        except BrokenPipeError:
+            # The reader of our output has seen enough (`ycsync status | head`).
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        raise typer.Exit(code or 0)
+
+    return wrapped
+
+
+def colour(stream: Any = None) -> bool:
+    """Colour and progress bars only on a terminal that wants them."""
+    stream = sys.stdout if stream is None else stream
+    return bool(stream.isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"

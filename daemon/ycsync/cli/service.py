@@ -1,0 +1,48 @@
+"""`ycsync run` and `ycsync reload`: the service in the foreground, and making a running one read its settings again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+
+from ycsync.cli.common import ConfigOption, command
+from ycsync.cli.common import run as run_loop
+from ycsync.config import Loaded, find_config, load
+from ycsync.notify import Notifier
+from ycsync.service.control import reload_service
+from ycsync.service.daemon import Daemon, serve
+from ycsync.service.runtime import Server
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("run")(run)
+    app.command("reload")(reload)
+
+
+@command
+def run(config: ConfigOption = None) -> int:
+    """The service, in the foreground, as systemd starts it."""
+
+    def live(loaded: Loaded, server: Server, notifier: Notifier, url: str) -> int:
+        async def main() -> int:
+            return await Daemon(loaded, server, notifier).run(url)
+
+        return run_loop(main())
+
+    return serve(find_config(config, Path.cwd()), live, dict(os.environ))
+
+
+@command
+def reload(config: ConfigOption = None) -> int:
+    """Check the configuration, make the running service take it, and wait until it has. A bad file changes nothing."""
+    path = find_config(config, Path.cwd())
+    load(path, os.environ)
+    told = reload_service(path)
+    if told is None:
+        print(f"No service runs with {path}; there is nothing to reload.")
+        return 1
+    print(told)
+    return 0

@@ -1,0 +1,160 @@
+"""How is the preset changed in a file that a person wrote? One word in place, no other byte touched."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import yaml
+
+from ycsync.config.files import read_text
+from ycsync.config.nodes import compose, shown
+from ycsync.config.parse import is_preset_name, parse_settings, read_settings
+from ycsync.errors import ConfigError, UsageError
+
+
+def backup_path(path: Path) -> Path:
+    """Where the file as it was before the last change is kept: beside the real file, if `path` is a link."""
+    real = path.resolve()
+    return real.with_name(real.name + ".bak")
+
+
+def use_preset(path: Path, name: str) -> None:
+    """Makes `name` the preset of the file at `path`; the file as it was becomes its backup.
+
+    Raises UsageError for an unknown preset, a file that cannot be edited in place or written; ConfigError if
+    the file would still be invalid. In every such case nothing is changed.
+    """
+    before = read_text(path)
+    known, _ = read_settings(before)
+    if not is_preset_name(name) or name not in known.presets:
+        raise _unknown(name, before, path)
+    after = with_preset(before, name, str(path))
+    if after != before:
+        _replace(path, before, after)
+
+
+def reset_preset(path: Path) -> str:
+    """Goes back to the backup and returns the preset that is then in force.
+
+    What was in the file becomes the backup, so that a second reset undoes the first. Raises UsageError
+    without a backup, ConfigError if the backup is not valid; nothing is changed then.
+    """
+    backup = backup_path(path)
+    if not backup.is_file():
+        raise UsageError(f"{backup}: there is no backup to go back to; `ycsync preset use NAME` makes one")
+    after = read_text(backup)
+    settings = parse_settings(after, str(backup))
+    _replace(path, read_text(path), after)
+    return settings.preset
+
+
+def _unknown(name: str, text: str, path: Path) -> UsageError:
+    """Says which presets there are; raises ConfigError if the file is not YAML at all."""
+    _, broken = compose(text)
+    if broken is not None:
+        raise ConfigError(str(path), (broken,))
+    settings, _ = read_settings(text)
+    return UsageError(f"{path}: there is no preset {shown(name)}: choose one of {', '.join(settings.presets)}")
+
+
+def with_preset(text: str, name: str, source: str) -> str:
+    """`text` with `name` as its preset. Raises ConfigError if `text` is invalid apart from its preset."""
+    span = _span(text, source)
+    if span is None:
+        after = _inserted(text, name, source)
+    else:
+        start, end, quote = span
+        after = f"{text[:start]}{quote}{name}{quote}{text[end:]}"
+    settings = parse_settings(after, source)
+    before, _ = read_settings(text)
+    # The proof that only the preset was changed, whatever YAML was around it.
+    if settings != dataclasses.replace(before, preset=name):
+        raise _by_hand(source, name)
+    return after
+
+
+def _span(text: str, source: str) -> tuple[int, int, str] | None:
+    """Where the preset's scalar starts and ends in `text`, and its quote; None if the key is not there."""
+    root, broken = compose(text)
+    if broken is not None:
+        raise ConfigError(source, (broken,))
+    if not isinstance(root, yaml.MappingNode):
+        return None
+    for key, value in root.value:
+        if key.value != "preset" or not isinstance(key, yaml.ScalarNode):
+            continue
+        start, end = value.start_mark.index, value.end_mark.index
+        # An alias' node stands where its anchor is; a block scalar ends on another line.
+        in_place = isinstance(value, yaml.ScalarNode) and start > key.end_mark.index and "\n" not in text[start:end]
+        if not in_place or start == end or value.style in ("|", ">"):
+            raise _by_hand(source, "NAME")
+        quote = value.style if value.style in ("'", '"') else ""
+        if text[start] != (quote or text[start]) or text[start] in "&!":
+            raise _by_hand(source, "NAME")  # an anchor or a tag stands before it
+        return start, end, quote
+    return None
+
+
+def _inserted(text: str, name: str, source: str) -> str:
+    """`text` with a preset line before its first key, or at its end if it has none."""
+    root, _ = compose(text)
+    eol = "\r\n" if "\r\n" in text else "\n"
+    if root is None:
+        gap = "" if not text or text.endswith("\n") else eol
+        return f"{text}{gap}preset: {name}{eol}"
+    if not isinstance(root, yaml.MappingNode) or root.flow_style:
+        raise _by_hand(source, name)
+    start = root.start_mark.index
+    return f"{text[:start]}preset: {name}{eol}{' ' * root.start_mark.column}{text[start:]}"
+
+
+def _by_hand(source: str, name: str) -> UsageError:
+    return UsageError(f"{source}: the preset cannot be changed in place: write `preset: {name}` on a line of its own")
+
+
+def _replace(path: Path, before: str, after: str) -> None:
+    """Backs `before` up, then puts `after` in its place; a crash leaves the one or the other, whole."""
+    real = path.resolve()
+    try:
+        _write(backup_path(path), before, like=real)
+        # Someone's editor may have saved in the meantime: their change wins over ours.
+        if read_text(real) != before:
+            raise UsageError(f"{path}: changed by someone else just now; nothing was done, try again")
+        _write(real, after, like=real)
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be replaced ({error.strerror}): run this as the file's owner, with leave to write in its folder"
+        ) from error
+
+
+def _write(target: Path, text: str, *, like: Path) -> None:
+    """Writes `target` atomically and durably, with the mode, owner and attributes of `like`."""
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            status = like.stat()
+            if (os.fstat(file.fileno()).st_uid, os.fstat(file.fileno()).st_gid) != (
+                status.st_uid,
+                status.st_gid,
+            ):
+                os.fchown(file.fileno(), status.st_uid, status.st_gid)
+            shutil.copystat(like, name)
+            os.utime(name)
+            os.fsync(file.fileno())
+        os.replace(name, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

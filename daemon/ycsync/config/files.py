@@ -1,0 +1,79 @@
+"""Which file is the configuration, and what does it say together with the environment's secrets?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ycsync.config.parse import parse_settings
+from ycsync.config.secrets import Secrets, load_secrets
+from ycsync.config.settings import Settings
+from ycsync.errors import ConfigError, Problem
+
+INSTALLED: Final = Path("/etc/ycsync/config.yaml")
+_LONGEST: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration as it was read: where from, what it says, and the secrets beside it."""
+
+    path: Path
+    settings: Settings
+    secrets: Secrets
+
+    @property
+    def database_url(self) -> str:
+        """Where to connect; it may hold a password: never print it. The environment wins over the file."""
+        return self.secrets.database_url or self.settings.database.url
+
+
+def find_config(explicit: Path | None, cwd: Path) -> Path:
+    """`explicit`, else config.yaml in `cwd`, else the installed one; ConfigError names all tried."""
+    tried = (cwd / "config.yaml", INSTALLED) if explicit is None else (cwd / explicit,)
+    for path in tried:
+        if path.exists() and not path.is_dir():
+            return path
+    names = " or ".join(str(path) for path in tried)
+    where = str(tried[0])
+    raise ConfigError(where, (Problem(None, "", f"no configuration at {names}: make one, or name it with --config"),))
+
+
+def load(path: Path, env: Mapping[str, str]) -> Loaded:
+    """The file at `path` and the secrets in `env`; raises ConfigError with the mistakes of both."""
+    problems: list[Problem] = []
+    settings, secrets = Settings(), Secrets()
+    try:
+        settings = parse_settings(read_text(path), str(path))
+    except ConfigError as error:
+        problems.extend(error.problems)
+    try:
+        secrets = load_secrets(env)
+    except ConfigError as error:
+        problems.extend(error.problems)
+    if problems:
+        raise ConfigError(str(path), tuple(problems))
+    return Loaded(path, settings, secrets)
+
+
+def read_text(path: Path) -> str:
+    """The file's text with its line ends as they are; raises ConfigError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "bad path"
+        raise _unreadable(path, f"cannot be read ({reason}): check the path and its permissions") from error
+    if len(content) > _LONGEST:
+        raise _unreadable(path, "is larger than 1 MB: is this the right file?")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise _unreadable(path, "is not UTF-8 text: save it as UTF-8", line) from None
+
+
+def _unreadable(path: Path, message: str, line: int | None = None) -> ConfigError:
+    return ConfigError(str(path), (Problem(line, "", message),))

@@ -1,0 +1,93 @@
+"""Where do the secrets come from? The environment, else files that systemd's LoadCredential= put there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from ycsync.config.parse import check_database_url
+from ycsync.errors import ConfigError, Problem, UsageError
+
+_LONGEST: Final = 16_384
+# What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
+_TOKEN: Final = re.compile(r"[!-+\--~]+")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secrets:
+    """What must never be shown: `repr` and `str` say only which ones are there."""
+
+    partner_token: str | None = None
+    user_token: str | None = None
+    login: str | None = None
+    password: str | None = None
+    database_url: str | None = None
+
+    def __repr__(self) -> str:
+        states = (f"{f.name}={'absent' if getattr(self, f.name) is None else 'set'}" for f in fields(self))
+        return f"Secrets({', '.join(states)})"
+
+
+def load_secrets(env: Mapping[str, str]) -> Secrets:
+    """The secrets in `env`, else in the files of `$CREDENTIALS_DIRECTORY`; an empty one counts as absent.
+
+    Raises ConfigError with every unusable one; the message names it and never repeats it.
+    """
+    problems: list[Problem] = []
+    folder = env.get("CREDENTIALS_DIRECTORY", "").strip()
+
+    def find(variable: str, file: str, check: Callable[[str], object]) -> str | None:
+        value, origin = env.get(variable, "").strip(), variable
+        try:
+            if not value and folder:
+                origin = f"credential {file}"
+                value = _from_file(Path(folder) / file)
+            if value:
+                check(value)
+        except UsageError as error:
+            problems.append(Problem(None, origin, str(error)))
+            return None
+        return value or None
+
+    secrets = Secrets(
+        partner_token=find("YCLIENTS_PARTNER_TOKEN", "yclients_partner_token", _check_token),
+        user_token=find("YCLIENTS_USER_TOKEN", "yclients_user_token", _check_token),
+        login=find("YCLIENTS_LOGIN", "yclients_login", _check_text),
+        password=find("YCLIENTS_PASSWORD", "yclients_password", _check_text),
+        database_url=find("YCSYNC_DATABASE_URL", "database_url", check_database_url),
+    )
+    if problems:
+        raise ConfigError("secrets", tuple(problems))
+    return secrets
+
+
+def _from_file(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LONGEST + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "bad path"
+        raise UsageError(f"the file cannot be read ({reason}): check LoadCredential= and its owner") from None
+    if len(content) > _LONGEST:
+        raise UsageError("the file is far too long for a secret: check that it is the right one")
+    try:
+        return content.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise UsageError("the file is not UTF-8 text: write the bare secret into it") from None
+
+
+def _check_token(value: str) -> None:
+    if value.lower().startswith(("bearer ", "user ")):
+        raise UsageError("give the token alone, without the word before it")
+    if not _TOKEN.fullmatch(value):
+        raise UsageError("holds characters that no token has (a space, a comma, a line break, a non-Latin letter)")
+
+
+def _check_text(value: str) -> None:
+    if not value.isprintable():
+        raise UsageError("holds a line break or a control character: give the bare value")

@@ -1,0 +1,171 @@
+"""Which settings are there, what are their defaults, and which of them does a reload not reach?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import time, timedelta
+from types import MappingProxyType
+from typing import Final, Literal
+
+from ycsync.errors import UsageError
+
+History = Literal["auto", "bulk", "by_client"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+STREAMS: Final[Mapping[str, timedelta]] = MappingProxyType(
+    {
+        "companies": timedelta(hours=24),
+        "services": timedelta(hours=24),
+        "staff": timedelta(hours=24),
+        "clients": timedelta(minutes=5),
+        "records": timedelta(minutes=5),
+    }
+)
+"""The streams that can be configured, and how often each is refreshed when the file does not say."""
+
+MAX_BATCH_SIZE: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """How hard to work. A batch is at most `batch_size` units, one starts every `interval`."""
+
+    batch_size: int
+    interval: timedelta
+    per_minute: int
+    per_second: int
+    min_delay: timedelta
+    max_retries: int
+    recheck_days: int
+    start_at: time | None = None  # the salon's wall clock; None: at once
+
+
+def _built_in(batch: int, every_m: int, rates: tuple[int, int], delay_ms: int, retries: int, days: int) -> Preset:
+    return Preset(
+        batch_size=batch,
+        interval=timedelta(minutes=every_m),
+        per_minute=rates[0],
+        per_second=rates[1],
+        min_delay=timedelta(milliseconds=delay_ms),
+        max_retries=retries,
+        recheck_days=days,
+    )
+
+
+BUILT_IN_PRESETS: Final[Mapping[str, Preset]] = MappingProxyType(
+    {
+        "aggressive": _built_in(80, 10, (200, 5), 200, 3, 30),
+        "balanced": _built_in(75, 3, (160, 4), 250, 3, 60),
+        "conservative": _built_in(50, 30, (100, 3), 500, 5, 90),
+        "night": dataclasses.replace(_built_in(25, 60, (50, 2), 1000, 5, 180), start_at=time(22, 0)),
+    }
+)
+DEFAULT_PRESET: Final = "balanced"
+
+
+@dataclass(frozen=True, slots=True)
+class Yclients:
+    """The API as it is reached from here. The two rates are the address's whole budget."""
+
+    base_url: str = "https://api.yclients.com/api/v1"
+    per_minute: int = 200
+    per_second: int = 5
+    egress: str = "default"
+    ca_file: str | None = None
+    timeout: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """`url` is `embedded` or a postgresql:// URL without a password."""
+
+    url: str = "embedded"
+    schema_name: str = "yclients"
+
+    @property
+    def embedded(self) -> bool:
+        return self.url == "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Http:
+    """Where the status page, the metrics and the webhooks listen. An empty host: nowhere."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+
+    @property
+    def enabled(self) -> bool:
+        return bool(self.host)
+
+    @property
+    def listen(self) -> str:
+        """`host:port` as it is written in the file; "" when switched off."""
+        if not self.host:
+            return ""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    level: LogLevel = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything the file says, checked. Never changed: a reload builds another and swaps the reference."""
+
+    preset: str = DEFAULT_PRESET
+    yclients: Yclients = field(default_factory=Yclients)
+    companies: tuple[int, ...] = ()
+    database: DatabaseSettings = field(default_factory=DatabaseSettings)
+    streams: Mapping[str, timedelta | None] = field(default_factory=lambda: STREAMS)  # None: off
+    http: Http = field(default_factory=Http)
+    log: Log = field(default_factory=Log)
+    presets: Mapping[str, Preset] = field(default_factory=lambda: BUILT_IN_PRESETS)
+    history: History = "auto"
+
+    @property
+    def active(self) -> Preset:
+        """The preset in force."""
+        return self.presets[self.preset]
+
+    def with_overrides(
+        self, *, preset: str | None = None, batch_size: int | None = None, interval: timedelta | None = None
+    ) -> Settings:
+        """These settings as the command line changes them. Raises UsageError for a value that cannot be."""
+        name = self.preset if preset is None else preset
+        if name not in self.presets:
+            raise UsageError(f"no preset {name[:40]!r}: choose one of {', '.join(self.presets)}")
+        changed = self.presets[name]
+        if batch_size is not None:
+            if not 1 <= batch_size <= MAX_BATCH_SIZE:
+                raise UsageError(f"a batch size is 1 to {MAX_BATCH_SIZE}, not {batch_size}")
+            changed = dataclasses.replace(changed, batch_size=batch_size)
+        if interval is not None:
+            if interval < timedelta(0):
+                raise UsageError("an interval cannot be negative")
+            changed = dataclasses.replace(changed, interval=interval)
+        presets = MappingProxyType({**self.presets, name: changed})
+        return dataclasses.replace(self, preset=name, presets=presets)
+
+
+RESTART_KEYS: Final[Mapping[str, Callable[[Settings], object]]] = MappingProxyType(
+    {
+        "yclients.base_url": lambda s: s.yclients.base_url,
+        "yclients.egress": lambda s: s.yclients.egress,
+        "yclients.ca_file": lambda s: s.yclients.ca_file,
+        "yclients.timeout": lambda s: s.yclients.timeout,
+        "database.url": lambda s: s.database.url,
+        "database.schema": lambda s: s.database.schema_name,
+        "http.listen": lambda s: s.http.listen,
+    }
+)
+"""What is opened once at the start: connections, the listening socket, the budget's name."""
+
+
+def needs_restart(old: Settings, new: Settings) -> tuple[str, ...]:
+    """The keys that differ and that a reload does not apply, in the file's order."""
+    return tuple(key for key, read in RESTART_KEYS.items() if read(old) != read(new))

@@ -1,0 +1,104 @@
+"""Which failures does ycsync name, and what does each one tell the person who meets it?
+
+Every message says what happened, where, and what to do. Driver errors are translated into these in
+`api` and `store` only. No message carries a token, a name, a phone or a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class YcsyncError(Exception):
+    """A failure with a message for a person. `exit_code` is the command's exit status."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in the configuration: where it stands (1-based line, if known), which key, what to do."""
+
+    line: int | None
+    key: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line is not None else ""
+        key = f"{self.key}: " if self.key else ""
+        return f"{where}{key}{self.message}"
+
+
+class ConfigError(YcsyncError):
+    """The configuration cannot be used; nothing was changed by it."""
+
+    exit_code = 2
+
+    def __init__(self, source: str, problems: tuple[Problem, ...]) -> None:
+        self.source = source
+        self.problems = problems
+        super().__init__("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+class UsageError(YcsyncError):
+    """The command cannot be carried out as it was given."""
+
+    exit_code = 2
+
+
+class DatabaseError(YcsyncError):
+    """The database answered, but not as it must."""
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot be reached or went away; the same work may be tried again."""
+
+
+class ForeignSchema(DatabaseError):
+    """The schema holds tables that ycsync did not make; it will not touch them."""
+
+
+class Fenced(DatabaseError):
+    """Another worker advanced this cursor; this worker's page was dropped whole."""
+
+
+class RowsRefused(DatabaseError):
+    """PostgreSQL refused the rows of a page; the page must be stored row by row."""
+
+
+class ApiError(YcsyncError):
+    """YCLIENTS did not give the answer that was asked for."""
+
+
+class Transient(ApiError):
+    """A time-out, a cut connection, a 5xx or a broken body: the same request may be sent again."""
+
+
+class Throttled(ApiError):
+    """The limit was exceeded as the server counts; `wait_s` is what it asked for, in seconds."""
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(message)
+
+
+class AccessDenied(ApiError):
+    """Token, rights or licence: this salon stops, the others go on. `status` is the HTTP status (401, 402, 403)."""
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class NotFound(ApiError):
+    """404 or 410: the entity or the endpoint is not there."""
+
+
+class Rejected(ApiError):
+    """The server refuses the request as it is (400, 422, `success: false`): sending it again does not help."""
+
+
+class Stopping(YcsyncError):
+    """The process was asked to stop; what was in hand is committed or dropped whole."""
+
+    exit_code = 130

@@ -1,0 +1,98 @@
+"""What does a client's card look like in the API's JSON?
+
+Full cards come from `GET /clients/{company}`; the thinner ones of `POST …/clients/search` name the same
+things `visits_count`, `sold_amount`, `first_visit_date` and `last_visit_date`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, tzinfo
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ycsync.model.ids import ClientId, CompanyId
+from ycsync.model.page import RawEntity, decoder_for, parse_page
+from ycsync.model.phones import normalise_phone
+from ycsync.model.rows import Client, Parsed
+from ycsync.model.times import as_day, as_instant
+from ycsync.model.values import FieldError, as_int, as_money, as_text
+
+_NO_LIST = (b"null", b"{}", b"false", b'""', b"0")
+
+
+class _RawClient(RawEntity):
+    name: Any = None
+    surname: Any = None
+    patronymic: Any = None
+    phone: Any = None
+    email: Any = None
+    sex_id: Any = None
+    birth_date: Any = None
+    discount: Any = None
+    importance_id: Any = None
+    card: Any = None
+    comment: Any = None
+    categories: msgspec.Raw = msgspec.Raw(b"[]")
+    spent: Any = None
+    sold_amount: Any = None
+    balance: Any = None
+    visits: Any = None
+    visits_count: Any = None
+    first_visit_date: Any = None
+    last_visit_date: Any = None
+
+
+_clients = decoder_for(_RawClient)
+
+
+def parse_clients(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo | None = None) -> Parsed[Client]:
+    """Client cards. `zone` is the salon's, for times without an offset (without it they are read as UTC)."""
+    local: tzinfo = zone or UTC
+
+    def build(entity: int, payload: _RawClient, text: str) -> Client:
+        return _client(entity, payload, text, local)
+
+    return parse_page(company, raws, _clients, build)
+
+
+def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client:
+    phone_raw = as_text(payload.phone, "phone")
+    phone, masked = normalise_phone(phone_raw)
+    spent = payload.sold_amount if payload.spent is None else payload.spent
+    visits = payload.visits_count if payload.visits is None else payload.visits
+    return Client(
+        id=ClientId(entity),
+        name=as_text(payload.name, "name"),
+        surname=as_text(payload.surname, "surname"),
+        patronymic=as_text(payload.patronymic, "patronymic"),
+        phone=phone,
+        phone_raw=phone_raw,
+        phone_masked=masked,
+        email=as_text(payload.email, "email"),
+        sex_id=as_int(payload.sex_id, "sex_id"),
+        birth_date=as_day(payload.birth_date, "birth_date"),
+        discount=as_money(payload.discount, "discount"),
+        importance_id=as_int(payload.importance_id, "importance_id"),
+        card=as_text(payload.card, "card"),
+        comment=as_text(payload.comment, "comment"),
+        categories=_categories(bytes(payload.categories)),
+        spent=as_money(spent, "spent"),
+        balance=as_money(payload.balance, "balance"),
+        visit_count=as_int(visits, "visit_count"),
+        first_visit_at=as_instant(payload.first_visit_date, "first_visit_at", zone),
+        last_visit_at=as_instant(payload.last_visit_date, "last_visit_at", zone),
+        changed_at=as_instant(payload.last_change_date, "changed_at", zone),
+        raw=text,
+    )
+
+
+def _categories(raw: bytes) -> str:
+    """The list as JSON text; it is a part of a payload that jsonb is known to accept."""
+    if raw[:1] == b"[":
+        return raw.decode()
+    if raw in _NO_LIST:
+        return "[]"
+    raise FieldError("categories: not a list")

@@ -1,0 +1,127 @@
+"""Where does a stream stand, and what does it read next: everything, what changed, or the recent past again?
+
+A pass reads everything once (`full`), then what changed since the pass began (`delta`), until one delta fits a single answer:
+that answer is one moment, and everything that changed before it is in the database. A delta too large for one answer is read
+like a pass; everything older than its beginning is then in the database, and after MAX_ROUNDS that is what is claimed.
+Once a night the recent past is read again (`recheck`), because `changed_after` may not move when only a payment changes,
+and the list of clients is read whole, because it has no other way to tell a deletion.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from ycsync.plan import scan as scans
+from ycsync.plan import sweep as sweeps
+from ycsync.plan.scan import Scan
+from ycsync.plan.sweep import Sweep
+
+Kind = Literal["full", "delta", "recheck"]
+OVERLAP = timedelta(minutes=10)
+MAX_ROUNDS = 3
+RECHECK_HOUR = 3  # salon-local: nobody works then
+_MOSCOW = ZoneInfo("Europe/Moscow")
+
+
+class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one stream of one salon remembers. `since`: everything that changed before it is in the database."""
+
+    kind: Kind = "full"
+    sweep: Sweep | None = None  # visits
+    scan: Scan | None = None  # clients
+    since: datetime | None = None
+    rounds: int = 0
+    rechecked_on: date | None = None
+    size: int = 0  # rows a page that worked last
+    inclusive: bool = False
+    search: bool = False  # the list of full cards is gone: clients/search is used
+    held_back: int = 0  # rows that a sweep did not delete because they were too many
+    delta_ignored: bool = False  # the server does not filter by changed_after
+
+    @property
+    def busy(self) -> bool:
+        """True while a reading is under way."""
+        return self.sweep is not None or self.scan is not None
+
+
+def encode(cursor: Cursor) -> str:
+    """The cursor as the JSON text that sync_status keeps."""
+    return msgspec.json.encode(cursor).decode()
+
+
+def decode(text: str | None) -> Cursor:
+    """The cursor of a row of sync_status; nothing, or one of another version, begins anew."""
+    if text is None:
+        return Cursor()
+    try:
+        return msgspec.json.decode(text, type=Cursor)
+    except msgspec.ValidationError:
+        return Cursor()
+
+
+def changed_after(since: datetime, zone: ZoneInfo) -> str:
+    """The filter for "changed since": `since` less an overlap, as YYYY-MM-DDTHH:MM:SS.
+
+    The zone in which the API reads it is not documented, so the earliest of the readings that make sense is sent:
+    whichever the server chooses, the instant is not later than was meant.
+    """
+    instant = since - OVERLAP
+    walls = (instant.astimezone(place).replace(tzinfo=None) for place in (UTC, zone, _MOSCOW))
+    return min(walls).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> Cursor:
+    """The cursor with a reading under way: the one that it has, or the next that is due."""
+    if cursor.busy:
+        return cursor
+    local = now.astimezone(zone)
+    night = local.hour >= RECHECK_HOUR and cursor.rechecked_on is not None and cursor.rechecked_on < local.date()
+    replace = msgspec.structs.replace
+    if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
+        cursor = replace(cursor, kind="full", rounds=0)
+    elif night:
+        cursor = replace(cursor, kind="recheck", rounds=0)
+    else:
+        cursor = replace(cursor, kind="delta", rounds=0)
+    return _reading(cursor, stream, local.date(), zone, recheck_days)
+
+
+def _reading(cursor: Cursor, stream: str, today: date, zone: ZoneInfo, recheck_days: int) -> Cursor:
+    since = changed_after(cursor.since, zone) if cursor.kind == "delta" and cursor.since is not None else None
+    replace = msgspec.structs.replace
+    if stream == "clients":
+        size = cursor.size or scans.MAX_SIZE
+        return replace(cursor, scan=Scan(changed_after=since, size=size))
+    scope = today - timedelta(days=recheck_days) if cursor.kind == "recheck" else None
+    size = cursor.size or sweeps.MAX_SIZE
+    return replace(cursor, sweep=Sweep(changed_after=since, scope_lo=scope, size=size, inclusive=cursor.inclusive))
+
+
+def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> tuple[Cursor, datetime | None]:
+    """The reading is complete: the cursor after it, and the instant up to which the stream is now proved (None: not yet)."""
+    reading: Sweep | Scan | None = cursor.sweep if cursor.sweep is not None else cursor.scan
+    if reading is None or reading.began is None:
+        raise AssertionError("finish: no reading is under way")
+    began = reading.began
+    today = now.astimezone(zone).date()
+    replace = msgspec.structs.replace
+    whole = cursor.kind == "full" or (cursor.kind == "recheck" and stream == "clients")
+    if cursor.sweep is not None:
+        cursor = replace(cursor, inclusive=cursor.sweep.inclusive)
+    # A cap or a size that worked is kept; a delta of a few rows teaches nothing.
+    cursor = replace(cursor, size=reading.size, sweep=None, scan=None)
+    if cursor.kind != "delta":
+        cursor = replace(cursor, rechecked_on=today)
+    if whole:
+        cursor = replace(cursor, since=began)
+        if reading.single or cursor.search or cursor.delta_ignored:
+            return cursor, began
+    elif cursor.kind == "delta":
+        cursor = replace(cursor, since=began, rounds=cursor.rounds + 1)
+        if reading.single or cursor.rounds >= MAX_ROUNDS:
+            return cursor, began
+    return _reading(replace(cursor, kind="delta"), stream, today, zone, recheck_days), None

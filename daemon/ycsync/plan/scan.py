@@ -1,0 +1,149 @@
+"""Which pages of a list ordered by id read all of it so that nothing is lost?
+
+Clients have no dates to make windows of, so they are read page by page while the salon changes. A page is one moment of one
+interval of ids: every client between its first and its last id stands on it. So pages are asked so that they overlap by a
+few rows; if the next page begins at or below the last id that is covered, there is no gap between them, whatever was
+inserted or deleted meanwhile. If it begins above, rows vanished and others may have slipped between: a page further back is
+asked. The list is covered when a page that reaches its end has joined on. Counts are never trusted for that.
+
+What is assumed: the list is ordered by id, ascending (documented). Each page is checked; where the order is another one, the
+join is proved by a row that both pages hold, which needs no more than an order that stays.
+
+Pure: a scan and what was answered in, a scan and what to ask out.
+"""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from itertools import pairwise
+
+import msgspec
+
+OVERLAP = 3  # rows that may vanish between two pages before one must be read again
+MAX_SIZE = 300
+MIN_SIZE = 25
+MAX_BACK = 40
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """One page: its number from 1, its size, and so the place in the list where it begins, from 0."""
+
+    page: int
+    count: int
+
+    @property
+    def start(self) -> int:
+        """The place of its first row in the list, from 0."""
+        return (self.page - 1) * self.count
+
+
+class Scan(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far one reading of the list is."""
+
+    began: datetime | None = None
+    changed_after: str | None = None
+    total: int | None = None
+    size: int = MAX_SIZE
+    pos: int = 0  # rows of the list that are covered
+    last_id: int = 0  # ascending: every id up to this one is covered
+    tail: tuple[int, ...] = ()  # the last ids that were covered, for the join when ids do not ascend
+    ascending: bool = True
+    longest: int = 0  # rows of the longest page
+    back: int = 0  # pages asked further back, in a row
+    done: bool = False
+    single: bool = False
+
+
+class Verdict(enum.Enum):
+    """What a page is worth."""
+
+    JOINED = "joined"
+    AGAIN = "again"  # it does not join on: what was asked after it is void
+
+
+def asks(scan: Scan, room: int) -> tuple[Ask, ...]:
+    """Up to `room` pages to ask, in order, as if each gives what it should."""
+    if scan.done or room < 1:
+        return ()
+    if scan.longest == 0:
+        return (Ask(1, scan.size),)
+    out: list[Ask] = []
+    pos = max(0, scan.pos - scan.back * scan.size)
+    while len(out) < room:
+        ask = ask_at(pos, scan.size)
+        out.append(ask)
+        pos = ask.start + ask.count
+        if scan.total is None or pos >= scan.total:
+            break
+    return tuple(out)
+
+
+def ask_at(pos: int, size: int) -> Ask:
+    """The page that covers most beyond `pos` and begins at least OVERLAP rows before it.
+
+    The API knows page numbers, not offsets: with count c, page p begins at (p - 1) * c. A count a little under the size
+    can be found for which that falls where it is wanted.
+    """
+    want = pos - OVERLAP
+    if want <= 0:
+        return Ask(1, size)
+    best = Ask(1, size)
+    for count in range(size, max(1, size - max(4, size // 6)), -1):
+        ask = Ask(want // count + 1, count)
+        if ask.start + ask.count > best.start + best.count:
+            best = ask
+    return best
+
+
+def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | None) -> tuple[Scan, Verdict]:
+    """The scan after one page. `ids`: the distinct ids in the page's order; `rows`: how many rows it held."""
+    ascending = scan.ascending and all(a < b for a, b in pairwise(ids))
+    short = rows < ask.count
+    promised = rows % 25 == 0 if total is None else ask.start + rows < total
+    # Shorter than any page so far, with more promised: perhaps the server's own cap, or a count that lies. The next page
+    # will tell; a page shorter than one that was given before is the end, whatever is promised.
+    capped = short and promised and rows >= MIN_SIZE and ask.count > scan.longest
+    joins = scan.pos == 0 or _joins(msgspec.structs.replace(scan, ascending=ascending), ids)
+    scan = msgspec.structs.replace(
+        scan,
+        ascending=ascending,
+        size=min(scan.size, rows) if capped else scan.size,
+        longest=max(scan.longest, rows),
+        total=total,
+    )
+    if not joins:
+        return msgspec.structs.replace(scan, back=scan.back + 1), Verdict.AGAIN
+    if capped and scan.pos > 0:
+        # Page numbers meant other places than was thought: what is stored is right, but where it stands is not known.
+        return scan, Verdict.JOINED
+    return (
+        msgspec.structs.replace(
+            scan,
+            pos=ask.start + rows,
+            last_id=max(scan.last_id, ids[-1]) if ids else scan.last_id,
+            tail=ids[-OVERLAP:],
+            back=0,
+            done=short and not capped,
+            single=scan.pos == 0 and short and not capped,
+        ),
+        Verdict.JOINED,
+    )
+
+
+def _joins(scan: Scan, ids: tuple[int, ...]) -> bool:
+    if not ids:
+        return False
+    if scan.ascending:
+        return ids[0] <= scan.last_id
+    return not set(ids).isdisjoint(scan.tail)
+
+
+def stuck(scan: Scan) -> bool:
+    """True when going back did not help: the list moves faster than it can be read."""
+    return scan.back > MAX_BACK
+
+
+def shrink(scan: Scan) -> Scan:
+    """A page timed out or failed twice: ask smaller ones from now on."""
+    return msgspec.structs.replace(scan, size=max(MIN_SIZE, scan.size // 2))

@@ -1,0 +1,321 @@
+"""Which windows of session dates read a whole salon's visits so that nothing is lost?
+
+Page numbers over moving data lose rows: a row leaves a page that was read, another arrives at the end, and every count and id
+is still right. What holds is that one answer is one moment. So visits are read in windows of session dates, each asked as a
+single page; a window whose answer holds all of its `total_count` rows is a snapshot, any other is split. A row that moves
+from an unread window into one that was read has changed, so the delta that closes the pass (`changed_after` the pass's
+beginning) brings it. The windows are made newest first, so that active clients are complete first.
+
+What is assumed of the server, and how it is checked in each answer:
+- `start_date` and `end_date` filter by session date: a row outside its window is counted in `Answer.outside`;
+- `end_date` includes its whole day: until a row later than midnight of a window's last day was seen, windows overlap by a day;
+- `total_count` counts the rows of the window: where a page that is not full promises more, the next page is probed, and if
+  that is empty the count is called a lie and a page shorter than the longest one seen is taken as whole.
+No order of the rows is assumed; it only helps to guess where to cut.
+
+Everything here is pure: a sweep and what was answered in, a sweep and what to ask out. Counts are rows, sizes rows a page.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Collection, Sequence
+from datetime import date, datetime, timedelta
+
+import msgspec
+
+FILL = 0.88  # how full a window is planned: Poisson noise and weekdays move the count by a tenth
+FIRST_DATE = date(2005, 1, 1)  # before YCLIENTS existed; older windows are asked in one
+MAX_SIZE = 1000  # documented 300, the back end accepts 1,000; the answer tells
+MIN_SIZE = 25
+
+
+class Window(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Visits of the session dates lo…hi (inclusive, salon-local; None: open), perhaps of one member of staff or client."""
+
+    lo: date | None = None
+    hi: date | None = None
+    staff_id: int | None = None
+    client_id: int | None = None
+    position: int | None = None  # in the queue of clients
+    estimate: int = 0
+    paged: bool = False  # cannot be split further: read page by page, until two readings agree
+    root: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one page showed, as far as the planner needs it."""
+
+    asked: int
+    rows: int
+    distinct: int
+    total: int | None
+    oldest: date | None = None
+    newest: date | None = None
+    newest_first: bool = False
+    cut: date | None = None  # see cut_date
+    after_midnight: bool = False  # a row on the window's last day, later than 00:00
+    outside: int = 0
+    staff: tuple[int, ...] = ()
+    next_page_empty: bool | None = None  # the answer to a probe
+
+
+class Verdict(enum.Enum):
+    """What an answer is worth."""
+
+    WHOLE = "whole"  # every row of the window, of one moment
+    SPLIT = "split"  # more rows than a page: the window was replaced by smaller ones
+    PROBE = "probe"  # not clear: ask the next page and judge again
+
+
+class Day(msgspec.Struct, frozen=True):
+    """A day too full for a page, read by member of staff: is the sum as large as the day?"""
+
+    day: date
+    total: int
+    found: int
+    open: int
+
+
+class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far one reading of all windows is. `began`: before its first request left, the server's clock if known."""
+
+    began: datetime | None = None
+    changed_after: str | None = None
+    scope_lo: date | None = None
+    total: int | None = None
+    seen: int = 0
+    size: int = MAX_SIZE
+    longest: int = 0
+    lies: bool = False
+    inclusive: bool = False
+    density: float = 0.0
+    frontier: date | None = None
+    started: bool = False  # the first window of dates was made
+    planned: bool = False
+    single: bool = False
+    pending: tuple[Window, ...] = ()
+    days: tuple[Day, ...] = ()
+    position: int = 0  # of the next client, when fetching client by client
+    clients: int | None = None  # how many there are to fetch so; None: by windows
+
+    @property
+    def finished(self) -> bool:
+        """True when every window was answered whole."""
+        return self.total is not None and self.planned and not self.pending
+
+
+def hand_out(sweep: Sweep, in_flight: Collection[Window], room: int, today: date) -> tuple[Sweep, tuple[Window, ...]]:
+    """Up to `room` windows to ask now, and the sweep that remembers them as pending."""
+    if sweep.total is None:
+        return (sweep, ()) if in_flight or room < 1 else (sweep, (Window(lo=sweep.scope_lo, root=True),))
+    waiting = [window for window in sweep.pending if window not in in_flight]
+    out = waiting[:room]
+    fresh: list[Window] = []
+    while len(out) + len(fresh) < room and not sweep.planned:
+        sweep, window = _next(sweep, today)
+        sweep = msgspec.structs.replace(sweep, pending=(*sweep.pending, window))
+        fresh.append(window)
+    return sweep, (*out, *fresh)
+
+
+def _next(sweep: Sweep, today: date) -> tuple[Sweep, Window]:
+    if sweep.clients is not None:
+        window = Window(position=sweep.position)
+        position = sweep.position + 1
+        return msgspec.structs.replace(sweep, position=position, planned=position >= sweep.clients), window
+    assert sweep.total is not None
+    target = max(1, int(FILL * sweep.size))
+    # What is in flight usually holds a little less than was estimated: the past is thinner than the present.
+    left = sweep.total - sweep.seen - int(0.75 * sum(window.estimate for window in sweep.pending))
+    hi = sweep.frontier
+    overlap = timedelta(days=0 if sweep.inclusive or hi is None else 1)
+    asked_hi = None if hi is None else hi + overlap
+    width = max(1, int(target / max(sweep.density, 1e-3)))
+    newest = hi if hi is not None else today + timedelta(days=7)
+    lo = newest - timedelta(days=min(width, 3650) - 1)
+    floor = max(sweep.scope_lo or FIRST_DATE, FIRST_DATE)
+    if (left <= target and sweep.started) or lo <= floor:
+        window = Window(lo=sweep.scope_lo, hi=asked_hi, estimate=max(0, left))
+        return msgspec.structs.replace(sweep, planned=True, started=True), window
+    window = Window(lo=lo, hi=asked_hi, estimate=min(target, max(left, 0)))
+    return msgspec.structs.replace(sweep, frontier=lo - timedelta(days=1), started=True), window
+
+
+def judge(sweep: Sweep, answer: Answer) -> Verdict:
+    """Does the answer hold every row of its window?"""
+    total = answer.total
+    if answer.next_page_empty is not None:
+        return Verdict.WHOLE if answer.next_page_empty else Verdict.SPLIT
+    full = answer.rows >= answer.asked or (sweep.longest > 0 and answer.rows >= sweep.longest and answer.rows >= MIN_SIZE)
+    if sweep.lies or total is None:
+        if answer.rows == 0:
+            return Verdict.WHOLE
+        return Verdict.PROBE if full or sweep.longest == 0 else Verdict.WHOLE
+    if answer.distinct >= total:
+        # A count that equals a page exactly may be the page's, not the window's.
+        round_number = answer.rows >= 100 and answer.rows % 50 == 0 and answer.rows >= sweep.longest
+        return Verdict.PROBE if answer.rows == answer.asked or round_number else Verdict.WHOLE
+    if answer.rows < total and (full or (answer.rows >= 100 and answer.rows % 50 == 0)):
+        return Verdict.SPLIT
+    return Verdict.PROBE
+
+
+def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[Sweep, Verdict]:
+    """The sweep after one answer. On PROBE nothing changed: ask the next page, set `next_page_empty`, absorb again."""
+    verdict = judge(sweep, answer)
+    if verdict is Verdict.PROBE:
+        return sweep, verdict
+    lies = sweep.lies or (
+        verdict is Verdict.WHOLE and answer.total is not None and answer.total > answer.distinct == answer.rows
+    )
+    size = sweep.size
+    if verdict is Verdict.SPLIT and not lies and 0 < answer.rows < answer.asked:
+        size = min(size, answer.rows)  # the server's own cap, learnt from its answer
+    sweep = msgspec.structs.replace(
+        sweep,
+        longest=max(sweep.longest, answer.rows),
+        lies=lies,
+        size=size,
+        inclusive=sweep.inclusive or answer.after_midnight,
+    )
+    if window.root:
+        return _root(sweep, answer, verdict, today), verdict
+    rest = tuple(other for other in sweep.pending if other != window)
+    if verdict is Verdict.SPLIT and not window.paged:
+        pieces = split(window, answer, sweep)
+        sweep = msgspec.structs.replace(sweep, pending=(*pieces, *rest))
+        if any(piece.staff_id is not None for piece in pieces) and window.staff_id is None and window.lo is not None:
+            day = Day(window.lo, answer.total or answer.rows, 0, len(pieces))
+            sweep = msgspec.structs.replace(sweep, days=(*sweep.days, day))
+        return sweep, verdict
+    density = sweep.density
+    if window.lo is not None and window.hi is not None and window.staff_id is None and window.client_id is None:
+        rows_a_day = max(answer.rows, 0.5) / ((window.hi - window.lo).days + 1)
+        density = (density + 4 * rows_a_day) / 5 if density else rows_a_day
+    sweep = msgspec.structs.replace(sweep, pending=rest, seen=sweep.seen + answer.distinct, density=density)
+    return _day(sweep, window, answer), Verdict.WHOLE
+
+
+def _root(sweep: Sweep, answer: Answer, verdict: Verdict, today: date) -> Sweep:
+    if verdict is Verdict.WHOLE:
+        return msgspec.structs.replace(
+            sweep, total=answer.distinct, seen=answer.distinct, planned=True, started=True, single=True
+        )
+    total = answer.total if answer.total is not None and not sweep.lies else answer.rows * 4
+    oldest, newest = answer.oldest, answer.newest
+    if oldest is None or newest is None:
+        return msgspec.structs.replace(sweep, total=total, density=float(max(1, sweep.size // 30)))
+    if answer.newest_first and newest > oldest:
+        days = (newest - oldest).days + 1
+        recent = (min(newest, today) - oldest).days + 1
+        density = answer.rows / max(1, recent if recent > 0 else days)
+        if answer.cut is not None and answer.cut < newest:
+            first = Window(lo=answer.cut + timedelta(days=1), estimate=int(FILL * answer.rows))
+            return msgspec.structs.replace(
+                sweep, total=total, density=density, started=True, pending=(first,), frontier=answer.cut
+            )
+        return msgspec.structs.replace(sweep, total=total, density=density)
+    density = total / max(1, (max(newest, today) - oldest).days + 1)
+    return msgspec.structs.replace(sweep, total=total, density=density)
+
+
+def split(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
+    """Smaller windows that together cover `window`, newest first."""
+    total = max(answer.total or 0, answer.rows + 1)
+    parts = max(2, math.ceil(total / (FILL * sweep.size)))
+    day = timedelta(days=1)
+    replace = msgspec.structs.replace
+    if window.position is not None and window.client_id is None:
+        return (replace(window, paged=True),)
+    if window.lo is not None and window.hi is not None:
+        days = (window.hi - window.lo).days + 1
+        if days == 1:
+            return _by_staff(window, answer)
+        if not sweep.inclusive and days == 2:
+            return (replace(window, paged=True, estimate=total),)
+        step = max(1, days // parts)
+        overlap = timedelta(days=0) if sweep.inclusive else day
+        pieces: list[Window] = []
+        hi = window.hi
+        while hi >= window.lo:
+            lo = max(window.lo, hi - (step - 1) * day)
+            if (lo - window.lo).days < step // 2:
+                lo = window.lo
+            asked = min(window.hi, hi + overlap)
+            pieces.append(replace(window, lo=lo, hi=asked, estimate=int(total * ((hi - lo).days + 1) / days)))
+            hi = lo - day
+        return tuple(pieces) if len(pieces) > 1 else (replace(window, paged=True, estimate=total),)
+    cut = answer.cut
+    if cut is None or answer.oldest is None or answer.newest is None:
+        return (replace(window, paged=True, estimate=total),)
+    # Open at an end: the page shows where to cut, so that what it covered fits next time.
+    late = day if not sweep.inclusive else timedelta(days=0)
+    share = max(1, int(FILL * answer.rows))
+    if answer.newest_first and cut < answer.newest:
+        after = replace(window, lo=cut + day, estimate=share)
+        before = replace(window, hi=cut + late, estimate=max(0, total - share))
+        return (after, before)
+    if not answer.newest_first and cut > answer.oldest:
+        after = replace(window, lo=cut, estimate=max(0, total - share))
+        before = replace(window, hi=cut - day + late, estimate=share)
+        return (after, before)
+    # One day fills the page: it is cut out.
+    three = (
+        replace(window, lo=cut + day, estimate=total // 3),
+        replace(window, lo=cut, hi=cut + late, estimate=total // 3),
+        replace(window, hi=cut - day + late, estimate=total // 3),
+    )
+    return tuple(piece for piece in three if piece.lo is None or piece.hi is None or piece.lo <= piece.hi)
+
+
+def cut_date(dates: Sequence[date], newest_first: bool) -> date | None:
+    """The session date up to which a page that was cut off is asked again: FILL of its rows lie on its known side.
+
+    `dates`: of the page's rows, any order.
+    """
+    if not dates:
+        return None
+    ordered = sorted(dates, reverse=newest_first)
+    return ordered[min(len(ordered) - 1, int(FILL * len(ordered)))]
+
+
+def _by_staff(window: Window, answer: Answer) -> tuple[Window, ...]:
+    if window.staff_id is not None or window.client_id is not None or not answer.staff:
+        return (msgspec.structs.replace(window, paged=True, estimate=answer.total or answer.rows),)
+    estimate = (answer.total or answer.rows) // len(answer.staff)
+    return tuple(msgspec.structs.replace(window, staff_id=staff, estimate=estimate) for staff in answer.staff)
+
+
+def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
+    """Book the answer for one member of staff; a day whose sum falls short is read page by page."""
+    if window.staff_id is None or window.lo is None:
+        return sweep
+    days: list[Day] = []
+    for day in sweep.days:
+        if day.day != window.lo:
+            days.append(day)
+            continue
+        day = Day(day.day, day.total, day.found + answer.distinct, day.open - 1)
+        if day.open > 0:
+            days.append(day)
+        elif day.found < day.total:
+            again = Window(lo=window.lo, hi=window.hi, estimate=day.total - day.found, paged=True)
+            sweep = msgspec.structs.replace(sweep, pending=(*sweep.pending, again))
+    return msgspec.structs.replace(sweep, days=tuple(days))
+
+
+def by_client(sweep: Sweep, clients: int) -> Sweep:
+    """Fetch the visits client by client instead: `clients` of them wait in the queue."""
+    return msgspec.structs.replace(sweep, clients=clients, pending=(), planned=clients == 0)
+
+
+def then_windows(sweep: Sweep) -> Sweep:
+    """The clients are done, but the salon counts more visits than they have (walk-ins): read the windows too."""
+    return msgspec.structs.replace(sweep, clients=None, planned=False, seen=0, frontier=None, started=False)
+
+
+def shrink(sweep: Sweep) -> Sweep:
+    """A page timed out or failed twice: ask smaller ones from now on."""
+    return msgspec.structs.replace(sweep, size=max(MIN_SIZE, sweep.size // 2), longest=0)

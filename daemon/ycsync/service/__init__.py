@@ -1,0 +1,1 @@
+"""How is the service put together, started, reloaded and stopped?"""

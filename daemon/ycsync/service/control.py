@@ -1,0 +1,144 @@
+"""How does a command find the running service of a configuration, and make it reload?
+
+The service keeps a small file in its runtime directory, locked as long as it lives: its pid, its configuration, and the
+result of its last reload. systemd makes that directory (`RuntimeDirectory=ycsync`); without systemd it lies below /tmp.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ycsync.errors import YcsyncError
+
+RELOAD_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """What the service says of itself. `reloads` counts finished reloads, good or bad; `problem` is the last one's, if any."""
+
+    pid: int
+    config: str
+    reloads: int = 0
+    problem: str | None = None
+    restart_needed: tuple[str, ...] = ()
+
+
+class ReloadFailed(YcsyncError):
+    """The running service did not take the configuration; it goes on with the one that it had."""
+
+
+def directories() -> tuple[Path, ...]:
+    """Where the file may be: the first is where a service started from here puts it."""
+    own = [Path(os.environ["RUNTIME_DIRECTORY"].split(":")[0])] if os.environ.get("RUNTIME_DIRECTORY") else []
+    if os.environ.get("XDG_RUNTIME_DIR"):
+        own.append(Path(os.environ["XDG_RUNTIME_DIR"]) / "ycsync")
+    own.append(Path(f"/tmp/ycsync-{os.geteuid()}"))
+    return (*own, Path("/run/ycsync"))
+
+
+def _name(config: Path) -> str:
+    return f"service-{hashlib.sha256(str(config.resolve()).encode()).hexdigest()[:16]}.json"
+
+
+class Beacon:
+    """The service's side: the file, locked while the service lives."""
+
+    def __init__(self, config: Path) -> None:
+        directory = directories()[0]
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._path = directory / _name(config)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._fd)
+            raise YcsyncError(
+                f"{config}: a service with this configuration runs already. Stop it first, or give this one its own file."
+            ) from None
+        self.announced = Announcement(os.getpid(), str(config.resolve()))
+        self._write()
+
+    def reloaded(self, problem: str | None, restart_needed: tuple[str, ...] = ()) -> None:
+        """A reload is finished: live, or refused with this problem."""
+        old = self.announced
+        self.announced = Announcement(old.pid, old.config, old.reloads + 1, problem, restart_needed)
+        self._write()
+
+    def close(self) -> None:
+        """The service ends."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+    def _write(self) -> None:
+        data = json.dumps(asdict(self.announced)).encode()
+        os.pwrite(self._fd, data, 0)
+        os.ftruncate(self._fd, len(data))
+
+
+def running(config: Path) -> Announcement | None:
+    """The service that runs with this configuration, if one does."""
+    for directory in directories():
+        path = directory / _name(config)
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            continue
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                found = _read(fd)
+                if found is not None:
+                    return found
+        finally:
+            os.close(fd)
+    return None
+
+
+def _read(fd: int) -> Announcement | None:
+    try:
+        value = json.loads(os.pread(fd, 65536, 0))
+        return Announcement(
+            int(value["pid"]), str(value["config"]), int(value["reloads"]), value["problem"],
+            tuple(value["restart_needed"]),
+        )  # fmt: skip
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def reload_service(config: Path, *, timeout_s: float = RELOAD_TIMEOUT_S) -> str | None:
+    """Make the running service read its configuration again, and wait until it has.
+
+    Returns a sentence saying what happened; None when no service runs with this file. Raises ReloadFailed.
+    """
+    before = running(config)
+    if before is None:
+        return None
+    try:
+        os.kill(before.pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return None
+    except PermissionError as exc:
+        raise ReloadFailed(f"the service (pid {before.pid}) is another user's: run `systemctl reload ycsync` as root.") from exc
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        now = running(config)
+        if now is None or now.pid != before.pid:
+            raise ReloadFailed("the service ended while it was reloading; see its log (journalctl -u ycsync).")
+        if now.reloads > before.reloads:
+            if now.problem is not None:
+                raise ReloadFailed(f"the service keeps its old settings: {now.problem}")
+            if now.restart_needed:
+                keys = ", ".join(now.restart_needed)
+                return f"The service has reloaded; {keys} take effect with `systemctl restart ycsync`."
+            return "The service has reloaded; the next batch uses the new settings."
+        time.sleep(0.05)
+    raise ReloadFailed(f"the service (pid {before.pid}) did not answer within {timeout_s:.0f} s; see its log.")

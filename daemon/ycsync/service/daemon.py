@@ -1,0 +1,205 @@
+"""How does the service live: signals first, READY when it can work, reload by swapping one reference, out within 2 s?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ycsync import __version__, logs
+from ycsync.config import Loaded, load, needs_restart
+from ycsync.errors import ConfigError, DatabaseUnavailable, YcsyncError
+from ycsync.logs import emit, get_logger
+from ycsync.notify import Notifier
+from ycsync.service.control import Beacon
+from ycsync.service.engine import Engine, check_tokens, open_engine
+from ycsync.service.runtime import Server
+from ycsync.service.summary import Summary
+from ycsync.store.database import connect
+from ycsync.store.migrate import migrate
+from ycsync.web import Health, Web
+
+LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
+STATUS_S = 2.0
+_log = get_logger(__name__)
+
+
+class Daemon:
+    """One run of the service."""
+
+    def __init__(self, loaded: Loaded, server: Server, notifier: Notifier) -> None:
+        self.loaded = loaded
+        self.server = server
+        self.notifier = notifier
+        self.stop = asyncio.Event()
+        self.hangup = asyncio.Event()
+        self.summary = Summary()
+        self.problem: str | None = None
+        self.beacon: Beacon | None = None
+        self.reason = "asked"
+
+    async def run(self, url: str) -> int:
+        """Work until SIGTERM or SIGINT; returns the exit code. Raises YcsyncError when it cannot begin."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self._stop, signum.name)
+        loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
+        emit(_log, logs.SERVICE_STARTING, version=__version__, pid=os.getpid(), file=str(self.loaded.path))
+        check_tokens(self.loaded.secrets)
+        settings = self.loaded.settings
+        database = await connect(url, settings.database.schema_name, size=12)
+        begun = time.monotonic()
+        self.beacon = Beacon(self.loaded.path)
+        try:
+            if ran := await migrate(database):
+                emit(_log, logs.DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
+            async with open_engine(
+                self.loaded, database, role="service", info=self._info, observe=self.summary.attempt
+            ) as engine:
+                await engine.scheduler.prepare()
+                await engine.work.wake()
+                engine.scheduler.observe = self.summary.batch
+                await self._live(engine)
+                begun = time.monotonic()
+        finally:
+            self.beacon.close()
+            await database.close()
+            emit(_log, logs.SERVICE_STOPPED, duration_s=round(time.monotonic() - begun, 2))
+        return 0
+
+    def _stop(self, name: str) -> None:
+        self.reason = name
+        self.stop.set()
+
+    async def _live(self, engine: Engine) -> None:
+        settings = self.loaded.settings
+        web = Web(settings.http, lambda: self._health(engine), lambda: self.summary.as_json(engine.current.settings))
+        async with web:
+            listen = web.address
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(engine.scheduler.run(), name="scheduler"),
+                    group.create_task(self._reload_on_hangup(engine), name="reload"),
+                    group.create_task(self._tell(engine), name="status"),
+                    group.create_task(self._watchdog(engine), name="watchdog"),
+                    group.create_task(self._restart_server(engine), name="database"),
+                ]
+                emit(_log, logs.SERVICE_READY, version=__version__, egress=settings.yclients.egress, listen=listen)
+                self.notifier.ready("working")
+                await self.stop.wait()
+                self.notifier.stopping("stopping: what is in hand is committed or dropped whole")
+                emit(_log, logs.SERVICE_STOPPING, reason=self.reason, in_flight=engine.scheduler.in_flight)
+                for task in tasks:
+                    task.cancel()
+
+    def _info(self) -> dict[str, object]:
+        return {
+            "config": str(self.loaded.path),
+            "preset": self.loaded.settings.preset,
+            "reload": {"problem": self.problem, "count": self.beacon.announced.reloads if self.beacon else 0},
+        }
+
+    # --- reload -------------------------------------------------------------------------------------------------------
+
+    async def _reload_on_hangup(self, engine: Engine) -> None:
+        while True:
+            await self.hangup.wait()
+            self.hangup.clear()
+            self.notifier.reloading()
+            await self._reload(engine)
+            self.notifier.ready()
+
+    async def _reload(self, engine: Engine) -> None:
+        """Parse and check everything, then swap one reference; a bad file changes nothing."""
+        assert self.beacon is not None
+        path = self.loaded.path
+        try:
+            fresh = load(path, os.environ)
+        except ConfigError as exc:
+            self.problem = str(exc.problems[0]) if exc.problems else str(exc)
+            for problem in exc.problems:
+                emit(
+                    _log, logs.CONFIG_REJECTED, file=str(path), line=problem.line, key=problem.key,
+                    problem=problem.message,
+                )  # fmt: skip
+            self.beacon.reloaded(self.problem)
+            return
+        except (YcsyncError, OSError) as exc:
+            self.problem = f"{path} cannot be read"
+            emit(_log, logs.CONFIG_REJECTED, file=str(path), problem=self.problem, error=exc)
+            self.beacon.reloaded(self.problem)
+            return
+        old = engine.current.settings
+        restart = needs_restart(old, fresh.settings)
+        self.problem = None
+        self.loaded = fresh
+        engine.current.settings = fresh.settings
+        logs.configure(fresh.settings.log.level)
+        try:
+            yclients = fresh.settings.yclients
+            await engine.limiter.prepare(yclients.per_second, yclients.per_minute)
+            await engine.scheduler.prepare()
+            await engine.work.wake()
+        except DatabaseUnavailable as exc:
+            emit(_log, logs.DATABASE_LOST, error=exc)
+        engine.scheduler.wake()
+        emit(_log, logs.CONFIG_RELOADED, file=str(path), preset=fresh.settings.preset)
+        if restart:
+            emit(_log, logs.CONFIG_RESTART_NEEDED, file=str(path), keys=", ".join(restart))
+        self.beacon.reloaded(None, restart)
+
+    # --- telling and watching -----------------------------------------------------------------------------------------
+
+    async def _tell(self, engine: Engine) -> None:
+        """STATUS of `systemctl status`: progress, ETA, and what is wrong."""
+        while True:
+            with contextlib.suppress(YcsyncError):
+                rows = await engine.work.progress(None, list(engine.current.settings.streams))
+                usage = await engine.limiter.usage()
+                self.summary.update(rows, usage, await engine.work.pauses())
+            self.notifier.status(self.summary.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
+            await asyncio.sleep(STATUS_S)
+
+    async def _watchdog(self, engine: Engine) -> None:
+        """Tell systemd that the loop turns: only while the scheduler's own loop does."""
+        interval = self.notifier.watchdog_interval or LATE_TURN_S / 3
+        while True:
+            if not self._stuck(engine):
+                self.notifier.watchdog()
+            await asyncio.sleep(min(interval, 1.0))
+
+    def _stuck(self, engine: Engine) -> bool:
+        # While the database hangs a turn takes as long as its statements may; that is no reason to be killed.
+        late = time.monotonic() - engine.scheduler.last_turn
+        return engine.scheduler.last_turn > 0 and late > LATE_TURN_S + 60.0
+
+    async def _restart_server(self, engine: Engine) -> None:
+        """The private PostgreSQL died: start it again. Blocks the loop a moment, in the thread that owns it."""
+        while True:
+            await asyncio.sleep(2.0)
+            if engine.scheduler.database_lost is not None and self.loaded.database_url == "embedded":
+                with contextlib.suppress(YcsyncError):
+                    self.server.start()
+
+    def _health(self, engine: Engine) -> Health:
+        reasons = self.summary.reasons(engine.current.settings)
+        if engine.scheduler.database_lost is not None:
+            reasons.insert(0, "the database is away")
+        return Health(alive=not self._stuck(engine), ready=not reasons, reasons=tuple(reasons))
+
+
+def serve(path: Path, run: Callable[[Loaded, Server, Notifier, str], int], environ: dict[str, str]) -> int:
+    """Load the settings, start the private server in this thread (it dies with it), and run."""
+    loaded = load(path, environ)
+    logs.configure(loaded.settings.log.level)
+    notifier = Notifier(environ)
+    server = Server(loaded.database_url)
+    url = server.start()
+    try:
+        return run(loaded, server, notifier, url)
+    finally:
+        server.stop()

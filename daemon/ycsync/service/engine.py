@@ -1,0 +1,105 @@
+"""What works the queue: limiter, API client and scheduler on one database, for the service and for `ycsync sync`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from ycsync import __version__
+from ycsync.api import Api, Attempt, login, new_session
+from ycsync.config import Loaded, Secrets, Settings
+from ycsync.errors import DatabaseUnavailable, UsageError
+from ycsync.limiter import Limiter, Rates
+from ycsync.scheduler import Current, Scheduler, Scope
+from ycsync.store.database import Database
+from ycsync.store.pages import Pages
+from ycsync.store.work import Work
+
+
+@dataclass(slots=True)
+class Engine:
+    """Everything that `ycsync sync` and the service have in common."""
+
+    current: Current
+    database: Database
+    work: Work
+    limiter: Limiter
+    api: Api
+    scheduler: Scheduler
+
+
+def rates_of(settings: Settings) -> Rates:
+    """What the preset in force may use of the budget."""
+    preset = settings.active
+    return Rates(
+        min(preset.per_second, settings.yclients.per_second),
+        min(preset.per_minute, settings.yclients.per_minute),
+        preset.min_delay.total_seconds(),
+    )
+
+
+def check_tokens(secrets: Secrets) -> None:
+    """Say which secret is missing, before anything is started. Raises UsageError."""
+    if not secrets.partner_token:
+        raise UsageError("no partner token. Set YCLIENTS_PARTNER_TOKEN, or put it into the credential yclients_partner_token.")
+    if not secrets.user_token and not (secrets.login and secrets.password):
+        raise UsageError(
+            "no user token. Set YCLIENTS_USER_TOKEN (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD), "
+            "or put it into the credential yclients_user_token."
+        )
+
+
+@asynccontextmanager
+async def open_engine(
+    loaded: Loaded,
+    database: Database,
+    *,
+    role: str,
+    scope: Scope | None = None,
+    info: Callable[[], dict[str, object] | None] = lambda: None,
+    observe: Callable[[Attempt], None] = lambda _: None,
+    settings: Settings | None = None,
+) -> AsyncIterator[Engine]:
+    """Register this process as a worker and put the parts together; the scheduler is prepared, not yet running."""
+    check_tokens(loaded.secrets)
+    current = Current(loaded.settings if settings is None else settings)
+    work = Work(database)
+    yclients = loaded.settings.yclients
+    await work.reap()
+
+    async def register() -> int:
+        return await work.register(role, yclients.egress, __version__, info() or {})
+
+    worker = await register()
+    timeout_s = yclients.timeout.total_seconds()
+    limiter = Limiter(
+        database, database.schema, yclients.egress, worker, lambda: rates_of(current.settings), timeout_s=timeout_s
+    )
+    await limiter.prepare(yclients.per_second, yclients.per_minute)
+    session = new_session(timeout_s=timeout_s, ca_file=yclients.ca_file)
+    granting = asyncio.create_task(limiter.run(), name="limiter")
+    try:
+        secrets = loaded.secrets
+        partner, user = secrets.partner_token or "", secrets.user_token
+        if not user:
+            user = await login(session, yclients.base_url, partner, secrets.login or "", secrets.password or "", limiter)
+        api = Api(session, yclients.base_url, partner, user, limiter, observe=observe)
+
+        async def reregister() -> int:
+            limiter.owner = await register()
+            return limiter.owner
+
+        scheduler = Scheduler(current, work, Pages(database), api, worker, scope or Scope(), info=info, reregister=reregister)
+        yield Engine(current, database, work, limiter, api, scheduler)
+    finally:
+        granting.cancel()
+        await asyncio.gather(granting, return_exceptions=True)
+        await session.close()
+        await limiter.close()
+        try:
+            async with asyncio.timeout(0.5):
+                await work.leave(limiter.owner)
+        except (DatabaseUnavailable, TimeoutError):
+            pass  # the next worker finds that this one is gone

@@ -1,0 +1,161 @@
+"""How does a command get a pass done and watch it: by the service that runs already, or by itself when there is none?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from ycsync.config import Loaded, Settings
+from ycsync.errors import UsageError, YcsyncError
+from ycsync.scheduler import Scope
+from ycsync.service.engine import Engine, check_tokens, open_engine
+from ycsync.store.database import Database
+from ycsync.store.work import StreamProgress, Work
+
+POLL_S = 0.2
+GIVE_UP_AFTER = 3  # failures in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What `ycsync sync` was asked for."""
+
+    companies: tuple[int, ...]
+    streams: tuple[str, ...]
+    options: dict[str, object]
+    afresh: bool = False
+    max_batches: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How it ended: `complete` only when every stream was proved after the command began."""
+
+    complete: bool
+    rows: tuple[StreamProgress, ...]
+    problems: tuple[str, ...] = ()
+    by_service: bool = False
+
+
+class Follower:
+    """Carries one wish through."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        settings: Settings,
+        database: Database,
+        wish: Wish,
+        show: Callable[[Sequence[StreamProgress], bool], None],
+    ) -> None:
+        self._loaded = loaded
+        self._settings = settings
+        self._database = database
+        self._wish = wish
+        self._show = show
+        self._work = Work(database)
+        self._by_service = False
+        self._wanted: dict[tuple[int, str], datetime] = {}
+
+    async def run(self) -> Outcome:
+        """Until every stream is proved, or one cannot be. Raises YcsyncError."""
+        async with AsyncExitStack() as stack:
+            try:
+                return await self._run(stack)
+            finally:
+                if self._wanted:
+                    companies = sorted({company for company, _ in self._wanted})
+                    streams = sorted({stream for _, stream in self._wanted})
+                    await self._work.unwant(companies, streams)
+
+    async def _run(self, stack: AsyncExitStack) -> Outcome:
+        if not await self._work.services():
+            check_tokens(self._loaded.secrets)
+        await self._work.ensure([0], ["companies"])
+        streams = [stream for stream in self._wish.streams if stream != "companies"]
+        companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
+        known = set(await self._work.companies())
+        first: Outcome | None = None
+        if "companies" in self._wish.streams or not companies or not known.issuperset(companies):
+            first = await self._until_served([0], ["companies"], stack, options={})
+            if not first.complete:
+                return first
+            companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
+            known = set(await self._work.companies())
+        if unknown := sorted(set(companies) - known):
+            raise UsageError(f"salon {', '.join(map(str, unknown))}: YCLIENTS does not know it, or the token may not see it.")
+        if not streams:
+            assert first is not None
+            return first
+        await self._work.ensure(companies, list(self._settings.streams))
+        return await self._until_served(companies, streams, stack, options=self._wish.options)
+
+    async def _until_served(
+        self, companies: Sequence[int], streams: Sequence[str], stack: AsyncExitStack, options: dict[str, object]
+    ) -> Outcome:
+        self._wanted = await self._work.want(companies, streams, options, afresh=self._wish.afresh)
+        engine: Engine | None = None
+        since_check = 10.0
+        while True:
+            rows = tuple(
+                row for row in await self._work.progress(companies, streams) if (row.company, row.stream) in self._wanted
+            )
+            self._show(rows, self._by_service)
+            if (outcome := self._judge(rows)) is not None:
+                if engine is not None:
+                    await stack.aclose()
+                return outcome
+            if since_check >= 1.0 and engine is None:
+                since_check = 0.0
+                self._by_service = bool(await self._work.services())
+                if not self._by_service:
+                    engine = await self._start(stack)
+            if engine is not None:
+                self._check(engine)
+                engine.scheduler.wake()
+            await asyncio.sleep(POLL_S)
+            since_check += POLL_S
+
+    async def _start(self, stack: AsyncExitStack) -> Engine:
+        """No service runs (any more): this process does the work itself."""
+        engine = await stack.enter_async_context(
+            open_engine(self._loaded, self._database, role="sync", scope=Scope(wanted_only=True), settings=self._settings)
+        )
+        task = asyncio.create_task(engine.scheduler.run(), name="scheduler")
+        self._task = task
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        stack.push_async_callback(end)
+        return engine
+
+    def _check(self, engine: Engine) -> None:
+        if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
+            raise YcsyncError(f"the scheduler ended ({type(error).__name__}).") from error
+        if engine.scheduler.database_lost is not None:
+            # A command is not a service: it says so and ends; what was committed is kept.
+            raise YcsyncError(f"{self._database.where}: the database went away. What was committed is kept; run it again.")
+
+    def _judge(self, rows: Sequence[StreamProgress]) -> Outcome | None:
+        open_rows = [
+            row for row in rows if row.last_success_at is None or row.last_success_at < self._wanted[row.company, row.stream]
+        ]
+        if not open_rows:
+            return Outcome(True, tuple(rows), (), self._by_service)
+        failed = [row for row in open_rows if row.phase == "stopped" or row.failures >= GIVE_UP_AFTER]
+        most = self._wish.max_batches
+        spent = [row for row in open_rows if most is not None and row.batches >= most and row.claimed_by is None]
+        if len(failed) + len(spent) < len(open_rows):
+            return None
+        problems = [f"{_name(row)}: {row.last_error or 'not complete'}" for row in failed]
+        problems += [f"{_name(row)}: {row.done} of {row.expected or '?'} after {row.batches} batches" for row in spent]
+        return Outcome(False, tuple(rows), tuple(dict.fromkeys(problems)), self._by_service)
+
+
+def _name(row: StreamProgress) -> str:
+    return f"salon {row.company}, {row.stream}" if row.company else row.stream

@@ -1,0 +1,73 @@
+-- name: prepare
+-- Makes the slots of one egress address: $2 a second, $3 a minute. Slots beyond are left alone, nobody takes them.
+with egress as (
+    insert into @schema.limiter_egress (egress) values ($1) on conflict do nothing
+)
+insert into @schema.limiter_slots (egress, kind, slot)
+select $1, 1, s from generate_series(0, $2::int - 1) s
+union all
+select $1, 60, s from generate_series(0, $3::int - 1) s
+on conflict do nothing
+
+-- name: acquire
+-- Takes one slot of each window, or nothing. A slot taken is held until its lease ends ($5 seconds: the time-out of the
+-- request and then some), so that a process that dies in the middle never frees a slot too early.
+-- $1 egress, $2 per second, $3 per minute, $4 owner, $5 lease, $6 company.
+with gate as (
+    select least(1, slow_factor + greatest(0, extract(epoch from now() - slow_since)) / 600) as factor
+    from @schema.limiter_egress e
+    where e.egress = $1 and e.blocked_until <= now()
+      and not exists (select from @schema.pauses p where p.company_id in (0, $6::bigint))
+), second as (
+    select slot from @schema.limiter_slots
+    where egress = $1 and kind = 1 and slot < greatest(1, floor($2::int * (select factor from gate))) and free_at <= now()
+    order by free_at limit 1 for update skip locked
+), minute as (
+    select slot from @schema.limiter_slots
+    where egress = $1 and kind = 60 and slot < greatest(1, floor($3::int * (select factor from gate))) and free_at <= now()
+    order by free_at limit 1 for update skip locked
+)
+update @schema.limiter_slots t
+set free_at = now() + make_interval(secs => $5::float8 + t.kind), owner = $4, lease = t.lease + 1, used_at = now()
+from second, minute, gate
+where t.egress = $1 and ((t.kind = 1 and t.slot = second.slot) or (t.kind = 60 and t.slot = minute.slot))
+returning t.kind, t.slot, t.lease, now() as at
+
+-- name: release
+-- The answer arrived: both slots are free one window from now. A lease that ended meanwhile is not touched.
+-- $1 egress, $2 second's slot, $3 its lease, $4 minute's slot, $5 its lease.
+update @schema.limiter_slots
+set free_at = least(free_at, now() + make_interval(secs => kind)), owner = null
+where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
+
+-- name: unused
+-- The request never left: both slots are free at once.
+update @schema.limiter_slots
+set free_at = now(), owner = null, used_at = '-infinity'
+where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
+
+-- name: wait
+-- When is it worth asking again? Seconds until both windows may have a slot, and whether this salon is paused.
+select
+    exists (select from @schema.pauses p where p.company_id in (0, $4::bigint)) as paused,
+    extract(epoch from greatest(
+        (select min(free_at) from @schema.limiter_slots where egress = $1 and kind = 1 and slot < $2::int),
+        (select min(free_at) from @schema.limiter_slots where egress = $1 and kind = 60 and slot < $3::int),
+        (select blocked_until from @schema.limiter_egress where egress = $1)
+    ) - now())::float8 as seconds
+
+-- name: throttled
+-- The server said "too many": nobody behind this address sends for $2 seconds; then slower, recovering over ten minutes.
+update @schema.limiter_egress
+set blocked_until = greatest(blocked_until, now() + make_interval(secs => $2::float8)),
+    slow_factor = case when slow_since > now() - interval '5 seconds' then slow_factor
+                       else greatest(0.1, 0.7 * least(1, slow_factor + greatest(0, extract(epoch from now() - slow_since)) / 600)) end,
+    slow_since = case when slow_since > now() - interval '5 seconds' then slow_since else now() end,
+    throttled = throttled + 1
+where egress = $1
+
+-- name: usage
+-- Requests that left in the last second and minute, behind one address.
+select count(*) filter (where kind = 1 and used_at > now() - interval '1 second') as second,
+       count(*) filter (where kind = 60 and used_at > now() - interval '60 seconds') as minute
+from @schema.limiter_slots where egress = $1

@@ -1,0 +1,103 @@
+-- name: advance
+-- The fence: the page commits only if the cursor is still the one that it was planned on.
+-- $1 company, $2 stream, $3 version, $4 cursor, $5 phase, $6 expected, $7 done, $8 requests since the last commit,
+-- $9 proved as of (null: not proved yet), $10 pass started.
+update @schema.sync_status
+set version = version + 1, cursor = $4::text::jsonb, phase = $5, expected = $6, done = $7, requests = requests + $8,
+    pass_started_at = $10, updated_at = clock_timestamp(),
+    proved_as_of = coalesce($9, proved_as_of),
+    last_success_at = case when $9::timestamptz is null then last_success_at else clock_timestamp() end,
+    last_error = case when $9::timestamptz is null then last_error end,
+    error_code = case when $9::timestamptz is null then error_code end,
+    error_since = case when $9::timestamptz is null then error_since end,
+    failures = case when $9::timestamptz is null then failures else 0 end
+where company_id = $1 and stream = $2 and version = $3
+returning version
+
+-- name: replace_lines
+-- The lines of the records that this page wrote: the old ones go, the new ones come. $1 company, $2 record ids.
+delete from @schema.record_services where company_id = $1 and record_id = any ($2::bigint[])
+
+-- name: insert_lines
+insert into @schema.record_services
+    (company_id, record_id, position, service_id, title, amount, unit_cost, discount, cost)
+select $1, l.* from unnest($2::bigint[], $3::int[], $4::bigint[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[],
+                           $9::numeric[]) as l
+
+-- name: quarantine
+-- $1 company, $2 stream, $3 when, $4 entity ids, $5 reasons, $6 payloads.
+insert into @schema.quarantine (company_id, stream, entity_id, reason, payload, first_seen, last_seen)
+select $1, $2, q.entity_id, q.reason, q.payload::jsonb, $3, $3
+from unnest($4::text[], $5::text[], $6::text[]) as q(entity_id, reason, payload)
+on conflict (company_id, stream, coalesce(entity_id, md5(payload::text)), reason) where resolved_at is null
+do update set last_seen = excluded.last_seen, payload = excluded.payload
+
+-- name: resolve
+-- Rows that came well now. $1 company, $2 stream, $3 when, $4 entity ids that were stored.
+update @schema.quarantine set resolved_at = $3
+where company_id = $1 and stream = $2 and resolved_at is null and first_seen <= $3 and entity_id = any ($4::text[])
+
+-- name: missing_ids
+-- Sweep by id: what the database has between two ids and the page, one moment of the salon, has not.
+-- $1 company, $2 stream, $3 observed_at, $4 above this id, $5 up to this id, $6 the page's ids.
+insert into @schema.sweep_missing (company_id, stream, id, observed_at)
+select $1, $2, t.id, $3 from @schema.{table} t
+where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
+  and ($4::bigint is null or t.id > $4) and ($5::bigint is null or t.id <= $5) and not t.id = any ($6::bigint[])
+on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
+
+-- name: missing_dates
+-- The same by session date. $4 from, $5 before.
+insert into @schema.sweep_missing (company_id, stream, id, observed_at)
+select $1, $2, t.id, $3 from @schema.{table} t
+where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
+  and ($4::timestamptz is null or t.starts_at >= $4) and ($5::timestamptz is null or t.starts_at < $5)
+  and not t.id = any ($6::bigint[])
+on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
+
+-- name: sweep_clear
+delete from @schema.sweep_missing where company_id = $1 and stream = $2
+
+-- name: sweep_count
+-- How many rows the sweep would delete, and how many live rows there are. A row seen elsewhere since is not missing.
+select (select count(*) from @schema.sweep_missing m join @schema.{table} t
+            on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
+        where m.company_id = $1 and m.stream = $2) as missing,
+       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null) as live
+
+-- name: sweep_apply
+-- observed_at moves too, so that an older page cannot bring the row back.
+update @schema.{table} t set deleted_at = m.observed_at, observed_at = m.observed_at
+from @schema.sweep_missing m
+where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
+  and t.deleted_at is null and t.observed_at < m.observed_at
+
+-- name: count_rows
+select count(*) from @schema.{table} where company_id = $1 and deleted_at is null
+
+-- name: count_all
+select count(*) from @schema.{table} where company_id = $1
+
+-- name: fill_history_queue
+-- Every client of the salon, the most active first.
+insert into @schema.history_queue (company_id, position, client_id)
+select $1, row_number() over (order by coalesce(visit_count, 0) desc, id desc) - 1, id
+from @schema.clients where company_id = $1 and deleted_at is null
+
+-- name: clear_history_queue
+delete from @schema.history_queue where company_id = $1
+
+-- name: history_queue
+-- $2 from position, $3 how many
+select position, client_id from @schema.history_queue where company_id = $1 and position >= $2 order by position limit $3
+
+-- name: zone
+select timezone from @schema.companies where id = $1
+
+-- name: staff_ids
+select distinct id from (
+    select id from @schema.staff where company_id = $1
+    union all select staff_id from @schema.records where company_id = $1 and staff_id is not null) s
+
+-- name: proved
+select last_success_at is not null from @schema.sync_status where company_id = $1 and stream = $2

@@ -1,0 +1,175 @@
+-- name: ensure
+-- A row for each salon and stream; those that are there stay as they are. $1 companies, $2 streams.
+insert into @schema.sync_status (company_id, stream)
+select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s
+on conflict do nothing
+
+-- name: claim
+-- Takes work that is due, the longest overdue first within a priority, so that no salon starves another.
+-- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 no filling.
+with due as (
+    select company_id, stream from @schema.sync_status s
+    where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and (not $6::bool or phase = 'live' or wanted_at is not null)
+      and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
+    order by priority desc, due_at, company_id limit $2
+    for update skip locked
+)
+update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
+from due where s.company_id = due.company_id and s.stream = due.stream
+returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at, s.proved_as_of,
+    s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches
+
+-- name: finish
+-- The batch is over. $4 seconds until the next one (null: never by itself).
+-- A wish is served by a success later than the wish.
+update @schema.sync_status
+set claimed_by = null, claimed_at = null, batches = batches + 1,
+    due_at = case when $4::float8 is null then null else clock_timestamp() + make_interval(secs => $4::float8) end,
+    wanted_at = case when last_success_at >= wanted_at then null else wanted_at end,
+    priority = case when wanted_at is null or last_success_at >= wanted_at then 0 else priority end,
+    options = case when wanted_at is null or last_success_at >= wanted_at then '{}' else options end
+where company_id = $1 and stream = $2 and claimed_by = $3
+
+-- name: fail
+-- $3 worker, $4 seconds until the next try, $5 what happened, $6 its code, $7 phase (null: as it was).
+update @schema.sync_status
+set claimed_by = null, claimed_at = null, batches = batches + 1, failures = failures + 1,
+    due_at = clock_timestamp() + make_interval(secs => $4::float8), updated_at = clock_timestamp(),
+    last_error = $5, error_code = $6, error_since = coalesce(error_since, clock_timestamp()), phase = coalesce($7, phase)
+where company_id = $1 and stream = $2 and claimed_by = $3
+
+-- name: stop_company
+-- Rights or licence: every stream of the salon stops, and is tried again after $2 seconds.
+update @schema.sync_status
+set phase = 'stopped', last_error = $3, error_code = $4, error_since = coalesce(error_since, clock_timestamp()),
+    failures = failures + 1, due_at = greatest(due_at, clock_timestamp() + make_interval(secs => $2::float8)),
+    updated_at = clock_timestamp()
+where company_id = $1 and stream <> 'companies' and claimed_by is null
+
+-- name: next_due
+-- Seconds until something is due that nobody works on.
+select extract(epoch from min(due_at) - now())::float8
+from @schema.sync_status
+where claimed_by is null and stream = any ($1::text[]) and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+  and (not $3::bool or wanted_at is not null)
+
+-- name: want
+-- A command asks for a pass, now. $1 companies, $2 streams, $3 options, $4 true: from the beginning, over existing rows.
+update @schema.sync_status
+set wanted_at = clock_timestamp(), due_at = case when claimed_by is null then now() else due_at end, priority = 100,
+    options = $3::text::jsonb, batches = 0,
+    cursor = case when $4 then null else cursor end, version = version + case when $4 then 1 else 0 end,
+    phase = case when $4 then 'new' when phase = 'stopped' then 'new' else phase end,
+    done = case when $4 then 0 else done end, failures = 0, last_error = null, error_code = null, error_since = null
+where (company_id, stream) in (select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s)
+returning company_id, stream, wanted_at
+
+-- name: wake
+-- Everything that waits after an error is tried again at once (a start, a reload).
+update @schema.sync_status set due_at = now()
+where claimed_by is null and due_at > now() and (phase = 'stopped' or error_code is not null)
+
+-- name: recadence
+-- A changed preset or cadence applies to what waits already: nothing waits longer than its new interval. $1 stream, $2 seconds.
+update @schema.sync_status set due_at = least(due_at, now() + make_interval(secs => $2::float8))
+where stream = $1 and claimed_by is null and due_at is not null and error_code is null
+
+-- name: progress
+select company_id, stream, phase, expected, done, requests, last_success_at, last_error, error_code, wanted_at, claimed_by,
+    batches, failures
+from @schema.sync_status
+where ($1::bigint[] is null or company_id = any ($1)) and stream = any ($2::text[])
+order by company_id, stream
+
+-- name: companies
+select id, title, timezone, active from @schema.companies where deleted_at is null order by id
+
+-- name: enabled
+-- Streams and salons that are not wanted any more are not due any more; those wanted again are due now.
+-- $1 streams that are on, $2 companies (null: all that are known and active).
+update @schema.sync_status s
+set due_at = case when s.stream = any ($1::text[]) and (s.company_id = 0 or $2::bigint[] is null or s.company_id = any ($2)) then now() end
+where claimed_by is null
+  and (due_at is null) = (s.stream = any ($1::text[]) and (s.company_id = 0 or $2::bigint[] is null or s.company_id = any ($2)))
+  and not (s.stream = 'companies' and s.company_id <> 0)
+
+-- name: company_listed
+-- The list of salons was read: each salon's own row says so.
+update @schema.sync_status set phase = 'live', done = 1, expected = 1, last_success_at = clock_timestamp(), proved_as_of = $2,
+    due_at = null, last_error = null, error_code = null, error_since = null, wanted_at = null
+where stream = 'companies' and company_id = any ($1::bigint[])
+
+-- name: register
+insert into @schema.workers (role, host, pid, pid_start, egress, version, info)
+values ($1, $2, $3, $4, $5, $6, $7::text::jsonb) returning id
+
+-- name: beat
+update @schema.workers set beat_at = clock_timestamp(), info = coalesce($2::text::jsonb, info) where id = $1 returning id
+
+-- name: leave
+delete from @schema.workers where id = $1
+
+-- name: local_workers
+select id, pid, pid_start from @schema.workers where host = $1
+
+-- name: reap
+-- Workers that are gone: $1 those known to be dead (their process does not exist), and those silent for $2 seconds.
+delete from @schema.workers where id = any ($1::bigint[]) or beat_at < now() - make_interval(secs => $2::float8)
+returning id
+
+-- name: unclaim
+-- Work of workers that are no more is due again.
+update @schema.sync_status s set claimed_by = null, claimed_at = null, due_at = now()
+where claimed_by is not null and not exists (select from @schema.workers w where w.id = s.claimed_by)
+returning company_id, stream
+
+-- name: free_slots
+-- Requests of processes known to be dead: their sockets are closed, so nothing more of them arrives.
+-- One window from now their slots are free, instead of at the end of their leases.
+update @schema.limiter_slots set free_at = least(free_at, now() + make_interval(secs => kind)), owner = null
+where owner = any ($1::bigint[])
+
+-- name: close_batches
+update @schema.sync_batches set outcome = 'lost', finished_at = now()
+where finished_at is null and not exists (select from @schema.workers w where w.id = worker_id)
+
+-- name: open_batch
+insert into @schema.sync_batches (company, stream, preset, worker_id, started_at)
+values ($1, $2, $3, $4, clock_timestamp()) returning id
+
+-- name: close_batch
+update @schema.sync_batches
+set finished_at = clock_timestamp(), outcome = $2, requests = $3, rows = $4, errors = $5, retries = $6, throttled = $7, detail = $8
+where id = $1
+
+-- name: forget_batches
+-- A year of history is enough; a quiet delta is forgotten after a week.
+delete from @schema.sync_batches
+where started_at < now() - interval '365 days' or (started_at < now() - interval '7 days' and rows = 0 and errors = 0)
+
+-- name: services
+select id, host, pid, info::text as info from @schema.workers
+where role = 'service' and beat_at > now() - interval '10 seconds'
+
+-- name: pause
+insert into @schema.pauses (company_id) select unnest($1::bigint[]) on conflict do nothing
+
+-- name: resume
+delete from @schema.pauses where company_id = any ($1::bigint[]) or 0 = any ($1::bigint[])
+
+-- name: pauses
+select company_id, since from @schema.pauses order by company_id
+
+-- name: unwant
+-- The command that asked is gone: its wishes and options with it. $1 companies, $2 streams.
+update @schema.sync_status
+set wanted_at = null, priority = 0, options = '{}', due_at = case when due_at is null then null else least(due_at, now()) end
+where wanted_at is not null and (company_id, stream) in (select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s)
+
+-- name: release
+-- Work that this worker holds but does not do (the database was away when it ended). $2 and $3: what it does.
+update @schema.sync_status set claimed_by = null, claimed_at = null, due_at = now()
+where claimed_by = $1 and (company_id, stream) not in (select * from unnest($2::bigint[], $3::text[]))

@@ -1,0 +1,109 @@
+"""Is the schema ours and up to date, and how does it get there?
+
+Numbered migrations run once each, in one transaction under an advisory lock, so that several processes may start together.
+A schema that holds tables of the same names with other columns is somebody else's: nothing is written to it.
+"""
+
+from __future__ import annotations
+
+import zlib
+
+from ycsync import sql
+from ycsync.errors import DatabaseError, ForeignSchema
+from ycsync.store.database import Connection, Database
+from ycsync.store.tables import TABLES
+
+_COLUMNS = """
+select c.relname as table_name, a.attname as column_name, format_type(a.atttypid, a.atttypmod) as type
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f')
+"""
+_TYPES = {"timestamptz": "timestamp with time zone"}
+
+
+async def migrate(database: Database) -> tuple[int, ...]:
+    """Bring the schema up to date; returns the versions that ran. Raises ForeignSchema before anything is written."""
+    ran: list[int] = []
+    schema = database.schema
+    async with database.transaction() as connection:
+        # The lock is the transaction's, so a process that dies gives it back, and it works through any pooler.
+        await connection.execute("select pg_advisory_xact_lock($1)", zlib.crc32(f"ycsync:{schema}".encode()))
+        await connection.execute("set local client_min_messages = warning")
+        present = await _columns(connection, schema)
+        if "schema_migrations" in present:
+            applied = await _applied(connection, schema, present)
+        else:
+            _refuse_foreign(schema, present, database.where)
+            applied = set()
+            if not await connection.fetchval("select exists (select from pg_namespace where nspname = $1)", schema):
+                await connection.execute(f"create schema {sql.quoted(schema)}")
+            await connection.execute(
+                f"create table {sql.quoted(schema)}.schema_migrations "
+                "(version integer primary key, file text not null, applied_at timestamptz not null default now())"
+            )
+        known = sql.migrations()
+        if newer := applied - {version for version, _ in known}:
+            raise DatabaseError(
+                f"{database.where}: schema {schema} is at version {max(newer)}, newer than this ycsync knows "
+                f"({known[-1][0]}). Install the newer ycsync again."
+            )
+        for version, file in known:
+            if version in applied:
+                continue
+            text = sql.read(file).replace("@schema_literal", schema.replace("'", "''"))
+            await connection.execute(text.replace("@schema", sql.quoted(schema)))
+            await connection.execute(
+                f"insert into {sql.quoted(schema)}.schema_migrations (version, file) values ($1, $2)", version, file
+            )
+            ran.append(version)
+        _check(schema, await _columns(connection, schema), database.where)
+    return tuple(ran)
+
+
+async def is_current(database: Database) -> bool:
+    """True when every migration that this ycsync knows has run; writes nothing."""
+    async with database.transaction() as connection:
+        present = await _columns(connection, database.schema)
+        if "schema_migrations" not in present:
+            _refuse_foreign(database.schema, present, database.where)
+            return False
+        return await _applied(connection, database.schema, present) >= {version for version, _ in sql.migrations()}
+
+
+async def _columns(connection: Connection, schema: str) -> dict[str, dict[str, str]]:
+    present: dict[str, dict[str, str]] = {}
+    for row in await connection.fetch(_COLUMNS, schema):
+        present.setdefault(row["table_name"], {})[row["column_name"]] = row["type"]
+    return present
+
+
+async def _applied(connection: Connection, schema: str, present: dict[str, dict[str, str]]) -> set[int]:
+    if present["schema_migrations"].get("version") != "integer" or "file" not in present["schema_migrations"]:
+        raise ForeignSchema(
+            f"schema {schema}: its table schema_migrations is another program's. "
+            "Give ycsync a schema of its own: set database.schema in config.yaml."
+        )
+    rows = await connection.fetch(f"select version from {sql.quoted(schema)}.schema_migrations")
+    return {row["version"] for row in rows}
+
+
+def _refuse_foreign(schema: str, present: dict[str, dict[str, str]], where: str) -> None:
+    ours = {*TABLES, "record_services", "sync_status", "sync_batches", "quarantine", "workers", "pauses"}
+    if taken := sorted(ours & present.keys()):
+        raise ForeignSchema(
+            f"{where}: schema {schema} already holds tables that ycsync did not make: {', '.join(taken)}. "
+            "Nothing was changed. Set database.schema in config.yaml to a schema of its own (it is created), "
+            "or rename the old tables."
+        )
+
+
+def _check(schema: str, present: dict[str, dict[str, str]], where: str) -> None:
+    for table in TABLES.values():
+        columns = present.get(table.name, {})
+        for name, type_ in table.columns:
+            if columns.get(name) != _TYPES.get(type_, type_):
+                raise ForeignSchema(
+                    f"{where}: {schema}.{table.name}.{name} is {columns.get(name, 'missing')}, not {type_}: "
+                    "the table is not as ycsync made it. Put it back, or set database.schema to a new schema."
+                )

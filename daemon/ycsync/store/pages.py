@@ -1,0 +1,278 @@
+"""How does a page get into the database: rows, cursor and counters in one transaction, or nothing?
+
+A commit is fenced by the cursor's `version`: if another worker advanced it since this page was planned, the transaction
+rolls back and Fenced is raised. Rows that PostgreSQL refuses are looked for by halves and go to quarantine; the rest of
+their page is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from ycsync.errors import Fenced, RowsRefused
+from ycsync.model import Record, Reject
+from ycsync.store import tables
+from ycsync.store.database import Connection, Database, translated
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a page proves to be gone: rows of this range that are not among `ids` (None: open at that end)."""
+
+    ids: tuple[int, ...]
+    by: str  # "ids" or "dates"
+    lo: int | datetime | None = None  # ids: above this; dates: from this instant
+    hi: int | datetime | None = None  # ids: up to this; dates: before this instant
+
+
+@dataclass(frozen=True, slots=True)
+class PageRows:
+    """The rows of one answer for one table. `observed_at`: before the request left."""
+
+    table: str
+    rows: Sequence[Any]
+    rejects: Sequence[Reject]
+    observed_at: datetime
+    swept: Swept | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The cursor's next state, and what is said of the stream with it."""
+
+    company: int
+    stream: str
+    version: int  # the version that this was planned on
+    cursor: str
+    phase: str
+    expected: int | None
+    done: int
+    requests: int
+    proved_as_of: datetime | None = None
+    pass_started_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class Effect:
+    """What the commit did, in rows."""
+
+    inserted: int = 0
+    changed: int = 0
+    quarantined: int = 0
+    deleted: int = 0
+    held_back: int = 0  # rows that a sweep would delete, but they are too many
+    live: int = 0
+    version: int = 0
+    reasons: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfSweep:
+    """Every page of a sweep has committed: delete what was missing, unless it is more than `share` of the rows."""
+
+    tables: tuple[str, ...]
+    share: float
+    confirmed: bool = False  # the user said that the deletions are right
+
+
+class Pages:
+    """Commits pages to one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.statements("pages.sql")
+
+    async def commit(
+        self,
+        advance: Advance,
+        pages: Sequence[PageRows] = (),
+        *,
+        end_of_sweep: EndOfSweep | None = None,
+        forget_sweep: bool = False,
+        count: bool = False,
+    ) -> Effect:
+        """Store the pages and advance the cursor, all or nothing.
+
+        `forget_sweep`: a reading begins, what an earlier one missed counts no more. `count`: expected and done become
+        the number of live rows. Raises Fenced, DatabaseUnavailable or DatabaseError; then nothing was stored.
+        """
+        effect = Effect()
+        async with self._database.transaction() as connection:
+            version = await self._advance(connection, advance)
+            effect.version = version
+            if forget_sweep:
+                for table in {advance.stream, *(page.table for page in pages)}:
+                    await connection.execute(self._sql["sweep_clear"], advance.company, table)
+            for page in pages:
+                await self._store(connection, advance.company, advance.stream, page, effect)
+            if end_of_sweep is not None:
+                await self._end_sweep(connection, advance, end_of_sweep, effect)
+            if count:
+                live = await connection.fetchval(self._sql["count_rows"].replace("{table}", advance.stream), advance.company)
+                await connection.execute(
+                    f"update {self._table('sync_status')} set expected = $3, done = $3 where company_id = $1 and stream = $2",
+                    advance.company,
+                    advance.stream,
+                    live,
+                )
+                effect.live = live
+        return effect
+
+    def _table(self, name: str) -> str:
+        return f'"{self._database.schema}".{name}'
+
+    async def _advance(self, connection: Connection, advance: Advance) -> int:
+        version = await connection.fetchval(
+            self._sql["advance"],
+            advance.company,
+            advance.stream,
+            advance.version,
+            advance.cursor,
+            advance.phase,
+            advance.expected,
+            advance.done,
+            advance.requests,
+            advance.proved_as_of,
+            advance.pass_started_at,
+        )
+        if version is None:
+            raise Fenced(
+                f"salon {advance.company}, {advance.stream}: another worker advanced this cursor; "
+                "the page was dropped and the batch goes on from where that worker is."
+            )
+        return int(version)
+
+    async def _store(self, connection: Connection, company: int, stream: str, page: PageRows, effect: Effect) -> None:
+        refused = await self._upsert(connection, company, page, list(page.rows), effect)
+        rejects = {(reject.entity_id, reject.reason): reject for reject in (*page.rejects, *refused)}
+        if rejects:
+            await connection.execute(
+                self._sql["quarantine"],
+                company,
+                page.table,
+                page.observed_at,
+                [reject.entity_id for reject in rejects.values()],
+                [reject.reason for reject in rejects.values()],
+                [reject.payload for reject in rejects.values()],
+            )
+            effect.quarantined += len(rejects)
+            effect.reasons.extend(sorted({reject.reason for reject in rejects.values()}))
+        if page.rows:
+            bad = {reject.entity_id for reject in rejects.values()}
+            good = [text for row in page.rows if (text := str(row.id)) not in bad]
+            await connection.execute(self._sql["resolve"], company, page.table, page.observed_at, good)
+        if page.swept is not None:
+            swept = page.swept
+            await connection.execute(
+                self._sql[f"missing_{swept.by}"].replace("{table}", page.table),
+                company,
+                page.table,
+                page.observed_at,
+                swept.lo,
+                swept.hi,
+                list(swept.ids),
+            )
+
+    async def _upsert(
+        self, connection: Connection, company: int, page: PageRows, rows: list[Any], effect: Effect
+    ) -> list[Reject]:
+        """Store rows, by halves where PostgreSQL refuses some; returns those that it refuses alone."""
+        if not rows:
+            return []
+        try:
+            with translated(self._database.where):
+                async with connection.transaction():
+                    await self._write(connection, company, page, rows, effect)
+        except RowsRefused as exc:
+            if len(rows) == 1:
+                row = rows[0]
+                return [Reject(str(row.id), str(exc), row.raw)]
+            middle = len(rows) // 2
+            return [
+                *await self._upsert(connection, company, page, rows[:middle], effect),
+                *await self._upsert(connection, company, page, rows[middle:], effect),
+            ]
+        return []
+
+    async def _write(self, connection: Connection, company: int, page: PageRows, rows: list[Any], effect: Effect) -> None:
+        table = tables.TABLES[page.table]
+        written = await connection.fetch(
+            tables.upsert(table.name, self._database.schema),
+            page.observed_at,
+            company if table.scoped else 0,
+            *tables.arrays(table, rows),
+        )
+        inserted = sum(1 for row in written if row["inserted"])
+        if table is tables.RECORDS and written:
+            ids = {row["id"] for row in written}
+            if inserted < len(ids):
+                await connection.execute(self._sql["replace_lines"], company, list(ids))
+            await self._write_lines(connection, company, [row for row in rows if row.id in ids])
+        effect.inserted += inserted
+        effect.changed += len(written) - inserted
+
+    async def _write_lines(self, connection: Connection, company: int, records: Sequence[Record]) -> None:
+        lines = [(record.id, line) for record in records for line in record.services]
+        if not lines:
+            return
+        await connection.execute(
+            self._sql["insert_lines"],
+            company,
+            [record_id for record_id, _ in lines],
+            [line.position for _, line in lines],
+            [line.service_id for _, line in lines],
+            [line.title for _, line in lines],
+            [line.amount for _, line in lines],
+            [line.unit_cost for _, line in lines],
+            [line.discount for _, line in lines],
+            [line.cost for _, line in lines],
+        )
+
+    async def _end_sweep(self, connection: Connection, advance: Advance, sweep: EndOfSweep, effect: Effect) -> None:
+        for table in sweep.tables:
+            counted = await connection.fetchrow(self._sql["sweep_count"].replace("{table}", table), advance.company, table)
+            assert counted is not None
+            missing, live = counted["missing"], counted["live"]
+            # One row may always go: in a list of eight that is more than the share, and everyday life.
+            if missing > max(1, sweep.share * live) and not sweep.confirmed:
+                effect.held_back += missing
+                effect.live = live
+                continue
+            if missing:
+                await connection.execute(self._sql["sweep_apply"].replace("{table}", table), advance.company, table)
+                effect.deleted += missing
+            await connection.execute(self._sql["sweep_clear"], advance.company, table)
+
+    # --- what a batch reads -------------------------------------------------------------------------------------------
+
+    async def zone(self, company: int) -> str | None:
+        """The salon's IANA time zone, if the salon is known."""
+        zone: str | None = await self._database.fetchval(self._sql["zone"], company)
+        return zone
+
+    async def staff_ids(self, company: int) -> tuple[int, ...]:
+        """Everybody who works or worked here, as far as the database knows."""
+        return tuple(row["id"] for row in await self._database.fetch(self._sql["staff_ids"], company))
+
+    async def count(self, company: int, table: str) -> int:
+        """Live rows of one table."""
+        return int(await self._database.fetchval(self._sql["count_rows"].replace("{table}", table), company))
+
+    async def proved(self, company: int, stream: str) -> bool:
+        """Was this stream of the salon ever proved complete?"""
+        return bool(await self._database.fetchval(self._sql["proved"], company, stream))
+
+    async def fill_history_queue(self, company: int) -> int:
+        """Queue every client of the salon, the most active first; returns how many."""
+        async with self._database.transaction() as connection:
+            await connection.execute(self._sql["clear_history_queue"], company)
+            tag: str = await connection.execute(self._sql["fill_history_queue"], company)
+        return int(tag.rsplit(" ", 1)[-1])
+
+    async def history_queue(self, company: int, position: int, limit: int) -> dict[int, int]:
+        """position -> client id, from `position` on."""
+        rows = await self._database.fetch(self._sql["history_queue"], company, position, limit)
+        return {row["position"]: row["client_id"] for row in rows}

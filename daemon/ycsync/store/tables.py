@@ -1,0 +1,159 @@
+"""Which columns do the entity tables have, and what is the statement that stores a page of one?
+
+The columns here, the migrations and the rows of `model` name the same things; `migrate` checks the database against this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from ycsync import sql
+
+Column = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One entity table: its own columns (name, PostgreSQL type) in the order of the statement's arrays."""
+
+    name: str
+    columns: tuple[Column, ...]
+    scoped: bool = True  # keyed by company_id and id, not by id alone
+    kept: Mapping[str, str] | None = None  # column -> flag of the row: while it is true the stored value stays
+
+    @property
+    def arrays(self) -> tuple[Column, ...]:
+        """The arrays of the statement: the columns, then the flags."""
+        flags = dict.fromkeys((self.kept or {}).values())
+        return (*self.columns, *((flag, "boolean") for flag in flags), ("deleted", "boolean"))
+
+
+_TAIL: tuple[Column, ...] = (("raw", "jsonb"), ("changed_at", "timestamptz"))
+
+COMPANIES = Table(
+    "companies",
+    (("id", "bigint"), ("title", "text"), ("timezone", "text"), ("currency", "text"), ("active", "boolean"), *_TAIL),
+    scoped=False,
+)
+SERVICE_CATEGORIES = Table("service_categories", (("id", "bigint"), ("title", "text"), ("weight", "integer"), *_TAIL))
+SERVICES = Table(
+    "services",
+    (
+        ("id", "bigint"),
+        ("category_id", "bigint"),
+        ("title", "text"),
+        ("booking_title", "text"),
+        ("price_min", "numeric"),
+        ("price_max", "numeric"),
+        ("duration_s", "integer"),
+        ("discount", "numeric"),
+        ("active", "boolean"),
+        ("comment", "text"),
+        ("weight", "integer"),
+        *_TAIL,
+    ),
+)
+STAFF = Table(
+    "staff",
+    (
+        ("id", "bigint"),
+        ("name", "text"),
+        ("specialization", "text"),
+        ("position_title", "text"),
+        ("fired", "boolean"),
+        ("hidden", "boolean"),
+        ("user_id", "bigint"),
+        ("weight", "integer"),
+        *_TAIL,
+    ),
+)
+CLIENTS = Table(
+    "clients",
+    (
+        ("id", "bigint"),
+        ("name", "text"),
+        ("surname", "text"),
+        ("patronymic", "text"),
+        ("phone", "text"),
+        ("phone_raw", "text"),
+        ("email", "text"),
+        ("sex_id", "integer"),
+        ("birth_date", "date"),
+        ("discount", "numeric"),
+        ("importance_id", "integer"),
+        ("card", "text"),
+        ("comment", "text"),
+        ("categories", "jsonb"),
+        ("spent", "numeric"),
+        ("balance", "numeric"),
+        ("visit_count", "integer"),
+        ("first_visit_at", "timestamptz"),
+        ("last_visit_at", "timestamptz"),
+        *_TAIL,
+    ),
+    kept={"phone": "phone_masked", "phone_raw": "phone_masked"},
+)
+RECORDS = Table(
+    "records",
+    (
+        ("id", "bigint"),
+        ("visit_id", "bigint"),
+        ("client_id", "bigint"),
+        ("staff_id", "bigint"),
+        ("starts_at", "timestamptz"),
+        ("duration_s", "integer"),
+        ("attendance", "integer"),
+        ("status", "text"),
+        ("online", "boolean"),
+        ("comment", "text"),
+        ("cost", "numeric"),
+        ("paid", "numeric"),
+        ("activity_id", "bigint"),
+        ("created_at", "timestamptz"),
+        *_TAIL,
+    ),
+)
+TABLES: Mapping[str, Table] = {
+    table.name: table for table in (COMPANIES, SERVICE_CATEGORIES, SERVICES, STAFF, CLIENTS, RECORDS)
+}
+
+
+@cache
+def upsert(table_name: str, schema: str) -> str:
+    """The statement that stores a page of one table; its arrays are `Table.arrays`, from $3 on."""
+    table = TABLES[table_name]
+    names = [name for name, _ in table.columns]
+    kept = table.kept or {}
+
+    def value(name: str, base: str) -> str:
+        if flag := kept.get(name):
+            return f"case when i.{flag} then coalesce(t.{name}, {base}) else {base} end"
+        return base
+
+    values = [f"{value(name, f'i.{name}')} as {name}" for name in names]
+    parts = {
+        "arrays": ", ".join(f"${n}::{type_}[]" for n, (_, type_) in enumerate(table.arrays, 3)),
+        "names, deleted": ", ".join(name for name, _ in table.arrays),
+        "names": ", ".join(names),
+        "values": ", ".join(values),
+        "stored": ", ".join(f"t.{name}" for name in names),
+        "values_cast": ", ".join(value(name, f"i.{name}") for name in names),
+        "table": table.name,
+        "match": "t.company_id = $2::bigint and t.id = i.id" if table.scoped else "$2::bigint = 0 and t.id = i.id",
+        "scope": "company_id, " if table.scoped else "",
+        "scope_value": "$2::bigint, " if table.scoped else "",
+        "key": "company_id, id" if table.scoped else "id",
+        "assignments": ", ".join(f"{name} = excluded.{name}" for name in names if name != "id"),
+    }
+    text = sql.load("upsert.sql", schema)["upsert"]
+    text = text.replace("{names}, deleted", parts.pop("names, deleted"), 1)
+    for key, part in parts.items():
+        text = text.replace("{" + key + "}", part)
+    return text
+
+
+def arrays(table: Table, rows: Sequence[object]) -> list[list[object]]:
+    """The rows turned into one list a column, as the statement wants them."""
+    return [[getattr(row, name) for row in rows] for name, _ in table.arrays]

@@ -1,0 +1,293 @@
+"""Which salon's stream is due, who works on it, and what becomes of it?
+
+Work is claimed from `sync_status` with FOR UPDATE SKIP LOCKED, the longest overdue first. A claim lasts as long as its worker:
+a worker on this machine whose process is gone is known to be dead at once, one on another machine after WORKER_SILENT_S.
+Nothing here needs a session of its own, so it works through any pooler.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ycsync.store.database import Database
+
+WORKER_SILENT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One stream of one salon, taken by this worker."""
+
+    company: int
+    stream: str
+    phase: str
+    expected: int | None
+    done: int
+    cursor: str | None
+    version: int
+    failures: int
+    last_success_at: datetime | None
+    pass_started_at: datetime | None
+    wanted: bool
+    options: dict[str, Any]
+    priority: int
+    batches: int = 0
+
+    def log_context(self) -> dict[str, object]:
+        """What every log line about this claim says."""
+        return {"company": self.company, "stream": self.stream}
+
+
+@dataclass(frozen=True, slots=True)
+class StreamProgress:
+    """How one stream of one salon stands, for a command that follows it."""
+
+    company: int
+    stream: str
+    phase: str
+    expected: int | None
+    done: int
+    requests: int
+    last_success_at: datetime | None
+    last_error: str | None
+    error_code: str | None
+    wanted_at: datetime | None
+    claimed_by: int | None
+    batches: int
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTotals:
+    """The closing figures of a batch."""
+
+    outcome: str
+    requests: int = 0
+    rows: int = 0
+    errors: int = 0
+    retries: int = 0
+    throttled: int = 0
+    detail: str | None = None
+
+
+def this_host() -> str:
+    """This boot of this machine, and the namespace in which process ids are ours."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def process_start(pid: int) -> str | None:
+    """When a process started, in ticks since boot; None when there is no such process (or only its remains)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii", errors="replace")
+    except OSError:
+        return None
+    fields = stat.rsplit(")", 1)[-1].split()
+    return None if fields[0] in ("Z", "X") else fields[19]
+
+
+class Work:
+    """The queue of one database, as one worker sees it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.statements("work.sql")
+
+    async def register(self, role: str, egress: str, version: str, info: dict[str, object]) -> int:
+        """Announce this process; returns the worker's id."""
+        pid = os.getpid()
+        return int(
+            await self._database.fetchval(
+                self._sql["register"],
+                role,
+                this_host(),
+                pid,
+                process_start(pid) or "",
+                egress,
+                version,
+                json.dumps(info),
+            )
+        )
+
+    async def beat(self, worker: int, info: dict[str, object] | None = None) -> bool:
+        """Say that this worker lives; False when it was given up meanwhile and must register again."""
+        text = None if info is None else json.dumps(info)
+        return await self._database.fetchval(self._sql["beat"], worker, text) is not None
+
+    async def leave(self, worker: int) -> None:
+        """This worker ends in order: what it held is due again at once."""
+        await self._database.execute(self._sql["leave"], worker)
+        await self._database.execute(self._sql["unclaim"])
+        await self._database.execute(self._sql["close_batches"])
+
+    async def reap(self) -> list[int]:
+        """Free what dead workers held: claims, and the request slots of those whose process is known to be gone."""
+        local = await self._database.fetch(self._sql["local_workers"], this_host())
+        dead = [row["id"] for row in local if process_start(row["pid"]) != row["pid_start"]]
+        gone = [row["id"] for row in await self._database.fetch(self._sql["reap"], dead, WORKER_SILENT_S)]
+        if dead:
+            await self._database.execute(self._sql["free_slots"], dead)
+        if gone:
+            await self._database.execute(self._sql["close_batches"])
+        await self._database.execute(self._sql["unclaim"])
+        return gone
+
+    async def ensure(self, companies: Sequence[int], streams: Sequence[str]) -> None:
+        """Every salon has a row for every stream."""
+        await self._database.execute(self._sql["ensure"], list(companies), list(streams))
+
+    async def enabled(self, streams: Sequence[str], companies: Sequence[int] | None) -> None:
+        """Make due only what the settings want."""
+        await self._database.execute(self._sql["enabled"], list(streams), None if companies is None else list(companies))
+
+    async def claim(
+        self,
+        worker: int,
+        limit: int,
+        streams: Sequence[str],
+        companies: Sequence[int] | None = None,
+        *,
+        wanted_only: bool = False,
+        no_filling: bool = False,
+    ) -> list[Claim]:
+        """Take up to `limit` pieces of work that are due. `no_filling`: only deltas, and what a command asked for."""
+        rows = await self._database.fetch(
+            self._sql["claim"],
+            worker,
+            limit,
+            list(streams),
+            None if companies is None else list(companies),
+            wanted_only,
+            no_filling,
+        )
+        return [
+            Claim(
+                company=row["company_id"],
+                stream=row["stream"],
+                phase=row["phase"],
+                expected=row["expected"],
+                done=row["done"],
+                cursor=row["cursor"],
+                version=row["version"],
+                failures=row["failures"],
+                last_success_at=row["last_success_at"],
+                pass_started_at=row["pass_started_at"],
+                wanted=row["wanted_at"] is not None,
+                options=json.loads(row["options"]),
+                priority=row["priority"],
+                batches=row["batches"],
+            )
+            for row in rows
+        ]
+
+    async def next_due(
+        self, streams: Sequence[str], companies: Sequence[int] | None, *, wanted_only: bool = False
+    ) -> float | None:
+        """Seconds until something is due that nobody works on (negative: it is); None: nothing ever."""
+        value: float | None = await self._database.fetchval(
+            self._sql["next_due"], list(streams), None if companies is None else list(companies), wanted_only
+        )
+        return value
+
+    async def finish(self, claim: Claim, worker: int, due_in_s: float | None) -> None:
+        """The batch ended in order; the next one is due in so many seconds."""
+        await self._database.execute(self._sql["finish"], claim.company, claim.stream, worker, due_in_s)
+
+    async def fail(self, claim: Claim, worker: int, due_in_s: float, error: str, code: str, phase: str | None = None) -> None:
+        """The batch failed: say what happened, and try again in so many seconds."""
+        await self._database.execute(self._sql["fail"], claim.company, claim.stream, worker, due_in_s, error, code, phase)
+
+    async def stop_company(self, company: int, due_in_s: float, error: str, code: str) -> None:
+        """Rights or licence: all streams of the salon stop, and are tried again in so many seconds."""
+        await self._database.execute(self._sql["stop_company"], company, due_in_s, error, code)
+
+    async def want(
+        self,
+        companies: Sequence[int],
+        streams: Sequence[str],
+        options: dict[str, object],
+        *,
+        afresh: bool = False,
+    ) -> dict[tuple[int, str], datetime]:
+        """Ask for a pass now; it is served when last_success_at is later than the instant returned."""
+        rows = await self._database.fetch(self._sql["want"], list(companies), list(streams), json.dumps(options), afresh)
+        return {(row["company_id"], row["stream"]): row["wanted_at"] for row in rows}
+
+    async def unwant(self, companies: Sequence[int], streams: Sequence[str]) -> None:
+        """The command that asked is gone: its wishes and options with it."""
+        await self._database.execute(self._sql["unwant"], list(companies), list(streams))
+
+    async def release(self, worker: int, doing: Sequence[tuple[int, str]]) -> None:
+        """Give back what this worker holds but does not do."""
+        await self._database.execute(
+            self._sql["release"], worker, [company for company, _ in doing], [stream for _, stream in doing]
+        )
+
+    async def wake(self) -> None:
+        """What waits after an error is tried again at once."""
+        await self._database.execute(self._sql["wake"])
+
+    async def recadence(self, stream: str, seconds: float) -> None:
+        """Nothing of this stream waits longer than so many seconds."""
+        await self._database.execute(self._sql["recadence"], stream, seconds)
+
+    async def progress(self, companies: Sequence[int] | None, streams: Sequence[str]) -> list[StreamProgress]:
+        """How the streams stand."""
+        rows = await self._database.fetch(self._sql["progress"], None if companies is None else list(companies), list(streams))
+        return [StreamProgress(**{_RENAMED.get(key, key): value for key, value in row.items()}) for row in rows]
+
+    async def companies(self) -> list[int]:
+        """Salons that the database knows and that still exist."""
+        return [row["id"] for row in await self._database.fetch(self._sql["companies"])]
+
+    async def company_listed(self, companies: Sequence[int], as_of: datetime) -> None:
+        """The list of salons was read: their own `companies` rows say so."""
+        await self._database.execute(self._sql["company_listed"], list(companies), as_of)
+
+    async def open_batch(self, claim: Claim, preset: str, worker: int) -> int:
+        """A line in sync_batches for a batch that starts now; returns its id."""
+        return int(await self._database.fetchval(self._sql["open_batch"], claim.company, claim.stream, preset, worker))
+
+    async def close_batch(self, batch: int, totals: BatchTotals) -> None:
+        """The batch's closing figures."""
+        await self._database.execute(
+            self._sql["close_batch"],
+            batch,
+            totals.outcome,
+            totals.requests,
+            totals.rows,
+            totals.errors,
+            totals.retries,
+            totals.throttled,
+            totals.detail,
+        )
+
+    async def forget_batches(self) -> None:
+        """Drop batches that are too old to matter."""
+        await self._database.execute(self._sql["forget_batches"])
+
+    async def services(self) -> list[dict[str, Any]]:
+        """Services that beat within the last ten seconds: id, host, pid, info."""
+        rows = await self._database.fetch(self._sql["services"])
+        return [{**row, "info": json.loads(row["info"])} for row in rows]
+
+    async def pause(self, companies: Sequence[int]) -> None:
+        """No further request for these salons (0: for any), on every machine."""
+        await self._database.execute(self._sql["pause"], list(companies))
+
+    async def resume(self, companies: Sequence[int]) -> None:
+        """Requests for these salons may leave again (0: for all)."""
+        await self._database.execute(self._sql["resume"], list(companies))
+
+    async def pauses(self) -> dict[int, datetime]:
+        """Salon (0: all) -> since when it is paused."""
+        return {row["company_id"]: row["since"] for row in await self._database.fetch(self._sql["pauses"])}
+
+
+_RENAMED = {"company_id": "company"}

@@ -1,0 +1,21 @@
+"""How does one batch run: fetch → parse → rows and cursor in one transaction a page?"""
+
+from __future__ import annotations
+
+from ycsync.sync import lists
+from ycsync.sync.batch import Batch, Result
+from ycsync.sync.clients import ClientsBatch
+from ycsync.sync.lists import run_companies
+from ycsync.sync.records import RecordsBatch
+
+__all__ = ["Batch", "Result", "run_batch", "run_companies"]
+
+
+async def run_batch(batch: Batch) -> Result:
+    """Run one batch of any stream but `companies`. Raises one of `errors`; then what was committed stays."""
+    stream = batch.claim.stream
+    if stream == "records":
+        return await RecordsBatch(batch).run()
+    if stream == "clients":
+        return await ClientsBatch(batch).run()
+    return await lists.run(batch)

@@ -1,0 +1,145 @@
+"""What does one batch carry: the claim, the settings it began with, and how far it has come?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+from ycsync.api import Api, Page, Request, Tally
+from ycsync.config import Settings
+from ycsync.logs import ROW_QUARANTINED, emit, get_logger
+from ycsync.plan.cursor import Cursor, encode
+from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
+from ycsync.store.work import Claim
+
+CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
+SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
+CLOSED_TRIES = 2  # a page that fails so often is asked smaller
+
+T = TypeVar("T")
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Batch:
+    """One batch of one stream of one salon. Settings stay those of its beginning, whatever a reload brings."""
+
+    claim: Claim
+    settings: Settings
+    api: Api
+    pages: Pages
+    zone: ZoneInfo
+    now: Callable[[], datetime]
+    tally: Tally
+    units: int  # that may still be started
+    priority: int = 0
+    confirm_deletions: bool = False
+    version: int = 0
+    phase: str = "new"
+    expected: int | None = None
+    done: int = 0
+    pass_started_at: datetime | None = None
+    booked: int = 0  # requests that commits have counted
+    effect: Effect = field(default_factory=Effect)
+
+    @property
+    def company(self) -> int:
+        """The salon."""
+        return self.claim.company
+
+    @property
+    def where(self) -> dict[str, object]:
+        """What every log line of this batch says."""
+        return self.claim.log_context()
+
+    async def fetch(self, request: Request, *, tries: int | None = None) -> Page:
+        """One answer, with the preset's retries."""
+        return await self.api.fetch(
+            request,
+            self.tally,
+            tries=self.settings.active.max_retries + 1 if tries is None else tries,
+            priority=self.priority,
+        )
+
+    async def commit(
+        self,
+        cursor: Cursor,
+        pages: Sequence[PageRows] = (),
+        *,
+        proved_as_of: datetime | None = None,
+        end_of_sweep: EndOfSweep | None = None,
+        forget_sweep: bool = False,
+        count: bool = False,
+    ) -> Effect:
+        """Store pages and cursor in one transaction; raises Fenced when another worker advanced the cursor."""
+        requests = self.tally.requests - self.booked
+        effect = await self.pages.commit(
+            Advance(
+                company=self.company,
+                stream=self.claim.stream,
+                version=self.version,
+                cursor=encode(cursor),
+                phase=self.phase,
+                expected=self.expected,
+                done=self.done,
+                requests=requests,
+                proved_as_of=proved_as_of,
+                pass_started_at=self.pass_started_at,
+            ),
+            pages,
+            end_of_sweep=end_of_sweep,
+            forget_sweep=forget_sweep,
+            count=count,
+        )
+        self.version = effect.version
+        self.booked += requests
+        self.effect.inserted += effect.inserted
+        self.effect.changed += effect.changed
+        self.effect.deleted += effect.deleted
+        self.effect.quarantined += effect.quarantined
+        self.effect.held_back = max(self.effect.held_back, effect.held_back)
+        if effect.quarantined:
+            emit(_log, ROW_QUARANTINED, **self.where, count=effect.quarantined, reason="; ".join(effect.reasons[:5]))
+        if count:
+            self.expected = self.done = effect.live
+        return effect
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a batch ended: `proved`: the stream is complete and fresh; else there is more to do, or `wait_s` for something."""
+
+    proved: bool
+    wait_s: float | None = None
+    held_back: int = 0
+
+
+class InFlight(dict[asyncio.Task[Any], T]):
+    """Requests under way and what each is for; leaving the context cancels those that remain."""
+
+    def start(self, what: T, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Begin one."""
+        self[asyncio.create_task(coroutine, name="page")] = what
+
+    async def finished(self) -> list[tuple[T, asyncio.Task[Any]]]:
+        """Wait for at least one; returns those that are done."""
+        done, _ = await asyncio.wait(self, return_when=asyncio.FIRST_COMPLETED)
+        return [(self.pop(task), task) for task in done]
+
+    async def __aenter__(self) -> InFlight[T]:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drop()
+
+    async def drop(self) -> None:
+        """Cancel all that is under way."""
+        for task in self:
+            task.cancel()
+        if self:
+            await asyncio.gather(*self, return_exceptions=True)
+        self.clear()

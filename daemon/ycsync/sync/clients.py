@@ -1,0 +1,164 @@
+"""How does one batch read the clients? Overlapping pages in order of id (plan.scan), each stored with the cursor it proves."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import msgspec
+
+from ycsync.api import Page
+from ycsync.api import endpoints as ep
+from ycsync.errors import ApiError, NotFound, Transient
+from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, PASS_RESTARTED, emit, get_logger
+from ycsync.model import Client, CompanyId, Parsed, parse_clients
+from ycsync.plan import cursor as cursors
+from ycsync.plan import scan as scans
+from ycsync.plan.scan import Ask, Scan, Verdict
+from ycsync.store.pages import EndOfSweep, PageRows, Swept
+from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result
+
+STREAM = "clients"
+IGNORED_AFTER = timedelta(hours=26)
+_log = get_logger(__name__)
+
+
+class ClientsBatch:
+    """One batch of the clients stream."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        before = cursors.decode(batch.claim.cursor)
+        self.fresh = not before.busy
+        self.cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        self.result: Result | None = None
+
+    @property
+    def scan(self) -> Scan:
+        """The reading under way."""
+        assert self.cursor.scan is not None
+        return self.cursor.scan
+
+    @scan.setter
+    def scan(self, scan: Scan) -> None:
+        self.cursor = msgspec.structs.replace(self.cursor, scan=scan)
+
+    async def run(self) -> Result:
+        """Read until the stream is proved or the batch's units are used up."""
+        batch = self.batch
+        while self.result is None:
+            if batch.units < 1:
+                return Result(proved=False)
+            # Pages are asked ahead, but absorbed in order: each must join on to the one before.
+            async with InFlight[Ask]() as flight:
+                for ask in scans.asks(self.scan, min(CONCURRENCY, batch.units)):
+                    batch.units -= 1
+                    flight.start(ask, self._page(ask, self.scan))
+                for task, ask in list(flight.items()):
+                    try:
+                        page, parsed = await task
+                    except Transient:
+                        await self._smaller()
+                        break
+                    except NotFound:
+                        await self._search_instead()
+                        break
+                    flight.pop(task, None)
+                    if not await self._absorb(ask, page, parsed) or self.result is not None:
+                        break
+        return self.result
+
+    async def _page(self, ask: Ask, scan: Scan) -> tuple[Page, Parsed[Client]]:
+        if self.cursor.search:
+            request = ep.clients_search(self.batch.company, ask)
+        else:
+            request = ep.clients(self.batch.company, ask, scan.changed_after)
+        page = await self.batch.fetch(request, tries=CLOSED_TRIES if scan.size > scans.MIN_SIZE else None)
+        return page, parse_clients(CompanyId(self.batch.company), page.rows, self.batch.zone)
+
+    async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[Client]) -> bool:
+        """Store one page; False when what was asked after it is void."""
+        batch = self.batch
+        before = self.scan
+        if before.longest == 0:
+            before = msgspec.structs.replace(before, began=page.watermark)
+            self._check_delta(parsed)
+        scan, verdict = scans.absorb(before, ask, parsed.ids, parsed.seen, page.total)
+        self.scan = scan
+        if verdict is Verdict.AGAIN:
+            if scans.stuck(scan):
+                raise ApiError(
+                    f"salon {batch.company}, clients: the list changes faster than it can be read; tried again later."
+                )
+            emit(_log, PASS_RESTARTED, **batch.where, reason="clients vanished between two pages", count=scan.back)
+            await batch.commit(self.cursor)
+            return False
+        if self.cursor.kind == "full":
+            if not (before.longest == 0 and scan.done):
+                batch.phase = "filling"
+                batch.pass_started_at = batch.pass_started_at or page.observed_at
+            batch.expected, batch.done = scan.total, min(scan.pos, scan.total or scan.pos)
+        await self._store(ask, page, parsed, before, scan)
+        return scan.size == before.size
+
+    async def _store(self, ask: Ask, page: Page, parsed: Parsed[Client], before: Scan, scan: Scan) -> None:
+        batch = self.batch
+        swept = None
+        if scan.changed_after is None and scan.ascending and not self.cursor.delta_ignored:
+            last = parsed.ids[-1] if parsed.ids else before.last_id
+            swept = Swept(parsed.ids, "ids", before.last_id or None, None if scan.done else last)
+        pages = [PageRows(STREAM, parsed.rows, parsed.rejects, page.observed_at, swept)]
+        forget, self.fresh = self.fresh, False
+        if not scan.done:
+            await batch.commit(self.cursor, pages, forget_sweep=forget)
+            return
+        whole = self.cursor.kind != "delta"
+        self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
+        effect = await batch.commit(
+            self.cursor,
+            pages,
+            proved_as_of=proved,
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole else None,
+            forget_sweep=forget,
+            count=proved is not None,
+        )
+        if proved is not None:
+            self.result = Result(proved=True, held_back=effect.held_back)
+
+    def _check_delta(self, parsed: Parsed[Client]) -> None:
+        if self.scan.changed_after is None or self.cursor.since is None:
+            return
+        limit = self.cursor.since - IGNORED_AFTER
+        old = sum(1 for row in parsed.rows if row.changed_at is not None and row.changed_at < limit)
+        if old > len(parsed.rows) // 2:
+            emit(
+                _log, API_ASSUMPTION, **self.batch.where, assumption="changed_after filters",
+                action="every cycle reads everything",
+            )  # fmt: skip
+            self.cursor = msgspec.structs.replace(self.cursor, delta_ignored=True)
+
+    async def _smaller(self) -> None:
+        if self.scan.size <= scans.MIN_SIZE:
+            raise Transient(
+                f"salon {self.batch.company}, clients: even the smallest pages fail. YCLIENTS is tried again later."
+            )
+        self.scan = scans.shrink(self.scan)
+        self.cursor = msgspec.structs.replace(self.cursor, size=self.scan.size)
+        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.scan.size, reason="a page failed twice")
+        await self.batch.commit(self.cursor)
+
+    async def _search_instead(self) -> None:
+        """The list of full cards is deprecated; when it is gone its successor is asked, from the beginning."""
+        if self.cursor.search:
+            raise NotFound(
+                f"salon {self.batch.company}, clients: YCLIENTS offers neither list of clients. Is the salon's id right?"
+            )
+        emit(
+            _log, API_ASSUMPTION, **self.batch.where, assumption="GET /clients is there",
+            action="clients/search is used; it has fewer fields", endpoint="clients",
+        )  # fmt: skip
+        self.cursor = msgspec.structs.replace(
+            self.cursor, search=True, kind="full", scan=Scan(size=ep.SEARCH_SIZE), size=ep.SEARCH_SIZE
+        )
+        self.fresh = True
+        await self.batch.commit(self.cursor)

@@ -1,0 +1,91 @@
+"""How are the lists that come in one answer read: the salons, and each salon's services, categories and staff?
+
+One answer is one moment, so what is not in it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from ycsync.api import Page, Request
+from ycsync.api import endpoints as ep
+from ycsync.errors import NotFound
+from ycsync.model import CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
+from ycsync.plan.cursor import Cursor
+from ycsync.store.pages import EndOfSweep, PageRows, Swept
+from ycsync.sync.batch import SWEEP_SHARE, Batch, Result
+
+COMPANIES_A_PAGE = 200
+MAX_PAGES = 500
+
+_LISTS: dict[str, tuple[tuple[str, Callable[[int], Request], Callable[..., Parsed[Any]]], ...]] = {
+    "services": (
+        ("service_categories", ep.service_categories, parse_service_categories),
+        ("services", ep.services, parse_services),
+    ),
+    "staff": (("staff", ep.staff, parse_staff),),
+}
+
+
+async def run(batch: Batch) -> Result:
+    """Read one salon's services (with their categories) or staff."""
+    pages: list[PageRows] = []
+    as_of: datetime | None = None
+    rows = 0
+    for table, request, parse in _LISTS[batch.claim.stream]:
+        try:
+            page = await batch.fetch(request(batch.company))
+        except NotFound:
+            # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
+            continue
+        parsed = parse(CompanyId(batch.company), page.rows)
+        whole = page.total is None or page.total <= parsed.seen
+        swept = Swept(parsed.ids, "ids") if whole else None
+        pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
+        as_of = page.watermark if as_of is None else min(as_of, page.watermark)
+        rows += parsed.seen
+    batch.phase = "live"
+    batch.expected = batch.done = rows
+    tables = tuple(page.table for page in pages)
+    effect = await batch.commit(
+        Cursor(kind="delta", since=as_of),
+        pages,
+        proved_as_of=as_of if as_of is not None else batch.now(),
+        end_of_sweep=EndOfSweep(tables, SWEEP_SHARE, batch.confirm_deletions),
+        forget_sweep=True,
+    )
+    return Result(proved=True, held_back=effect.held_back)
+
+
+async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, tuple[int, ...], datetime]:
+    """Read the salons of the user token; returns those that are to be synced.
+
+    `only`: the salons of the settings (empty: all that the token may manage). One that the list does not name is asked alone.
+    """
+    rows: dict[int, Any] = {}
+    pages: list[PageRows] = []
+    first: Page | None = None
+    for number in range(1, MAX_PAGES):
+        page = await batch.fetch(ep.companies(number, COMPANIES_A_PAGE))
+        first = first or page
+        parsed = parse_companies(page.rows)
+        new = [row for row in parsed.rows if row.id not in rows]
+        rows.update((row.id, row) for row in new)
+        pages.append(PageRows("companies", new, parsed.rejects, page.observed_at))
+        # The page size is the server's to choose; only an empty or repeated page, or the whole count, is the end.
+        if not new or (page.total is not None and len(rows) >= page.total) or parsed.seen < 20:
+            break
+    assert first is not None
+    for company in only:
+        if company not in rows:
+            page = await batch.fetch(ep.company(company))
+            parsed = parse_companies(page.rows)
+            rows.update((row.id, row) for row in parsed.rows)
+            pages.append(PageRows("companies", parsed.rows, parsed.rejects, page.observed_at))
+    wanted = tuple(sorted(set(only) or {row.id for row in rows.values() if row.active}))
+    batch.phase = "live"
+    batch.expected = batch.done = len(rows)
+    await batch.commit(Cursor(kind="delta", since=first.watermark), pages, proved_as_of=first.watermark)
+    return Result(proved=True), wanted, first.watermark

@@ -1,0 +1,277 @@
+"""How does one batch read visits? Windows of session dates (plan.sweep), each answer stored with the cursor that it proves."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time, timedelta
+
+import msgspec
+
+from ycsync.api import Page
+from ycsync.api import endpoints as ep
+from ycsync.errors import ApiError, Transient
+from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
+from ycsync.model import CompanyId, Parsed, Record, parse_records
+from ycsync.plan import cursor as cursors
+from ycsync.plan import sweep as sweeps
+from ycsync.plan.cost import bulk_requests
+from ycsync.plan.cursor import Cursor
+from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
+from ycsync.store.pages import EndOfSweep, PageRows, Swept
+from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result
+
+STREAM = "records"
+SETTLED_ROUNDS = 4  # readings of a window that cannot be split, until two agree
+IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` shows that the filter is ignored
+QUEUE_CHUNK = 500
+_log = get_logger(__name__)
+
+
+class RecordsBatch:
+    """One batch of the records stream."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        days = batch.settings.active.recheck_days
+        before = cursors.decode(batch.claim.cursor)
+        self.fresh = not before.busy
+        self.cursor: Cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, days)
+        self.queue: dict[int, int] = {}
+        self.result: Result | None = None
+
+    @property
+    def sweep(self) -> Sweep:
+        """The reading under way."""
+        assert self.cursor.sweep is not None
+        return self.cursor.sweep
+
+    @sweep.setter
+    def sweep(self, sweep: Sweep) -> None:
+        self.cursor = msgspec.structs.replace(self.cursor, sweep=sweep)
+
+    @property
+    def today(self) -> date:
+        """The salon's date."""
+        return self.batch.now().astimezone(self.batch.zone).date()
+
+    async def run(self) -> Result:
+        """Read until the stream is proved or the batch's units are used up."""
+        batch = self.batch
+        async with InFlight[Window]() as flight:
+            while True:
+                room = min(CONCURRENCY - len(flight), batch.units)
+                self.sweep, windows = sweeps.hand_out(self.sweep, list(flight.values()), room, self.today)
+                for window in windows:
+                    batch.units -= 1
+                    flight.start(window, self._ask(window))
+                if not flight:
+                    return Result(proved=False)
+                for window, task in await flight.finished():
+                    if task.exception() is not None:
+                        await self._failed(window, task.exception())
+                        continue
+                    await self._absorb(window, *task.result())
+                    if (result := self.result) is not None:
+                        return result
+
+    async def _ask(self, window: Window) -> tuple[Page, Parsed[Record], Answer]:
+        sweep = self.sweep
+        asked = await self._resolved(window)
+        if window.paged:
+            return await self._settled(asked, sweep)
+        page, parsed, answer = await self._page(asked, sweep, 1)
+        if sweeps.judge(sweep, answer) is Verdict.PROBE:
+            more = await self.batch.fetch(ep.records(self.batch.company, asked, sweep.size, sweep.changed_after, page=2))
+            new = set(parse_records(CompanyId(self.batch.company), more.rows, self.batch.zone).ids) - set(parsed.ids)
+            answer = msgspec.structs.replace(answer, next_page_empty=not new)
+        return page, parsed, answer
+
+    async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[Record], Answer]:
+        request = ep.records(self.batch.company, window, sweep.size, sweep.changed_after, number)
+        tries = CLOSED_TRIES if sweep.size > sweeps.MIN_SIZE else None
+        page = await self.batch.fetch(request, tries=tries)
+        parsed = parse_records(CompanyId(self.batch.company), page.rows, self.batch.zone)
+        return page, parsed, self._answer(window, sweep, parsed, page.total)
+
+    def _answer(self, window: Window, sweep: Sweep, parsed: Parsed[Record], total: int | None) -> Answer:
+        dates = [row.session_date for row in parsed.rows]
+        newest_first = len(dates) > 1 and dates[0] > dates[-1]
+        nameless = sum(1 for reject in parsed.rejects if reject.entity_id is None)
+        last_day = [row for row in parsed.rows if row.session_date == window.hi] if window.hi else []
+        return Answer(
+            asked=sweep.size,
+            rows=parsed.seen,
+            distinct=len(parsed.ids) + nameless,
+            total=total,
+            oldest=min(dates, default=None),
+            newest=max(dates, default=None),
+            newest_first=newest_first,
+            cut=sweeps.cut_date(dates, newest_first),
+            after_midnight=any(row.starts_at.astimezone(self.batch.zone).time() != time(0) for row in last_day),
+            outside=sum(1 for row in parsed.rows if _outside(row, window)),
+            staff=tuple(sorted({row.staff_id for row in parsed.rows if row.staff_id is not None})),
+        )
+
+    async def _resolved(self, window: Window) -> Window:
+        """A place in the queue of clients becomes that client."""
+        if window.position is None:
+            return window
+        if window.position not in self.queue:
+            self.queue.update(await self.batch.pages.history_queue(self.batch.company, window.position, QUEUE_CHUNK))
+        return msgspec.structs.replace(window, client_id=self.queue.get(window.position, 0))
+
+    async def _settled(self, window: Window, sweep: Sweep) -> tuple[Page, Parsed[Record], Answer]:
+        """A window that is too full and cannot be split: page by page, until two readings show the same ids."""
+        before: set[int] | None = None
+        for _ in range(SETTLED_ROUNDS):
+            pages: list[Page] = []
+            answer = None
+            while True:
+                page, parsed, answer = await self._page(window, sweep, len(pages) + 1)
+                pages.append(page)
+                if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
+                    break
+                if len(pages) > 10_000:
+                    raise ApiError(f"salon {self.batch.company}, records: the pages of a window do not end")
+            rows = [row for page in pages for row in page.rows]
+            parsed = parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
+            ids = set(parsed.ids)
+            if len(pages) == 1 or ids == before:
+                answer = msgspec.structs.replace(answer, rows=parsed.seen, distinct=len(parsed.ids), next_page_empty=True)
+                return pages[0], parsed, answer
+            before = ids
+        raise Transient(f"salon {self.batch.company}, records: a full day changes faster than it can be read")
+
+    async def _failed(self, window: Window, error: BaseException | None) -> None:
+        """A page that fails is asked smaller, down to the smallest; anything else ends the batch."""
+        if not isinstance(error, Transient) or self.sweep.size <= sweeps.MIN_SIZE:
+            assert error is not None
+            raise error
+        self.sweep = sweeps.shrink(self.sweep)
+        self.cursor = msgspec.structs.replace(self.cursor, size=self.sweep.size)
+        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason="a page failed twice")
+        await self.batch.commit(self.cursor)  # what works is remembered, whatever comes next
+
+    async def _absorb(self, window: Window, page: Page, parsed: Parsed[Record], answer: Answer) -> None:
+        batch = self.batch
+        if window.root:
+            self.sweep = msgspec.structs.replace(self.sweep, began=page.watermark)
+            self._check_delta(parsed)
+        before = self.sweep
+        sweep, verdict = sweeps.absorb(before, window, answer, self.today)
+        if verdict is Verdict.PROBE:
+            # Judged clear when it was asked, but a later answer taught otherwise: it is asked again.
+            return
+        if answer.outside and verdict is Verdict.SPLIT:
+            sweep = self._unfiltered(sweep, window, answer)
+        self.sweep = sweep
+        if window.root and verdict is Verdict.SPLIT:
+            if not await self._choose_history(answer):
+                return
+            if self.cursor.kind == "full":
+                batch.phase = "filling"
+                batch.pass_started_at = page.observed_at
+        pages: list[PageRows] = []
+        if verdict is Verdict.WHOLE:
+            swept = self._swept(window, answer, parsed)
+            pages = [PageRows(STREAM, parsed.rows, parsed.rejects, page.observed_at, swept)]
+        if sweep.lies and not before.lies:
+            emit(_log, API_ASSUMPTION, **batch.where, assumption="total_count", action="pages are read to their end")
+        if self.cursor.kind == "full":
+            batch.expected = self.sweep.total
+            batch.done = min(self.sweep.seen, self.sweep.total or 0)
+        await self._store(pages)
+
+    async def _store(self, pages: list[PageRows]) -> None:
+        batch = self.batch
+        forget = self.fresh
+        self.fresh = False
+        if self.sweep.finished and self.sweep.clients is not None and self.sweep.seen < (self.sweep.total or 0):
+            self.sweep = sweeps.then_windows(self.sweep)
+        if not self.sweep.finished:
+            await batch.commit(self.cursor, pages, forget_sweep=forget)
+            return
+        kind = self.cursor.kind
+        self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
+        changed = batch.effect.inserted + batch.effect.changed + batch.effect.deleted > 0 or bool(pages)
+        effect = await batch.commit(
+            self.cursor,
+            pages,
+            proved_as_of=proved,
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if kind != "delta" else None,
+            forget_sweep=forget and kind == "delta",
+            count=proved is not None and changed,
+        )
+        if proved is not None:
+            self.result = Result(proved=True, held_back=effect.held_back)
+
+    def _swept(self, window: Window, answer: Answer, parsed: Parsed[Record]) -> Swept | None:
+        """What this window proves to be gone: only a whole reading of all staff and clients proves anything."""
+        if (
+            self.sweep.changed_after is not None
+            or window.staff_id is not None
+            or window.position is not None
+            or window.paged
+            or answer.outside
+            or (parsed.seen == 0 and not window.root)
+        ):
+            return None
+        day = timedelta(days=1)
+        hi = None
+        if window.hi is not None:
+            hi = self._midnight(window.hi + day if self.sweep.inclusive else window.hi)
+        return Swept(parsed.ids, "dates", self._midnight(window.lo) if window.lo else None, hi)
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(0), self.batch.zone)
+
+    def _check_delta(self, parsed: Parsed[Record]) -> None:
+        since = self.sweep.changed_after
+        if since is None or self.cursor.since is None:
+            return
+        limit = self.cursor.since - IGNORED_AFTER
+        old = sum(1 for row in parsed.rows if row.changed_at is not None and row.changed_at < limit)
+        if old > len(parsed.rows) // 2:
+            emit(
+                _log, API_ASSUMPTION, **self.batch.where, assumption="changed_after filters",
+                action="every cycle reads everything",
+            )  # fmt: skip
+            self.cursor = msgspec.structs.replace(self.cursor, delta_ignored=True)
+
+    def _unfiltered(self, sweep: Sweep, window: Window, answer: Answer) -> Sweep:
+        """The server does not filter by date: windows are no use, all is read page by page."""
+        emit(
+            _log, API_ASSUMPTION, **self.batch.where, assumption="start_date and end_date filter",
+            action="all visits are read page by page until two readings agree", got=answer.outside,
+        )  # fmt: skip
+        everything = Window(paged=True, estimate=sweep.total or 0)
+        return msgspec.structs.replace(sweep, pending=(everything,), planned=True, days=())
+
+    async def _choose_history(self, answer: Answer) -> bool:
+        """Bulk or client by client, by their cost; False: the batch ends to wait for the clients."""
+        batch = self.batch
+        history = batch.settings.history
+        if self.cursor.kind != "full" or history == "bulk" or self.sweep.total is None:
+            return True
+        ready = await batch.pages.proved(batch.company, "clients")
+        if not ready:
+            if history == "auto":
+                return True
+            batch.units = 0
+            self.result = Result(proved=False, wait_s=1.0)
+            return False
+        clients = await batch.pages.count(batch.company, "clients")
+        if history == "by_client" or clients < bulk_requests(self.sweep.total, self.sweep.size):
+            queued = await batch.pages.fill_history_queue(batch.company)
+            self.sweep = sweeps.by_client(self.sweep, queued)
+        return True
+
+
+def _outside(row: Record, window: Window) -> bool:
+    day = row.session_date
+    return (
+        (window.lo is not None and day < window.lo)
+        or (window.hi is not None and day > window.hi)
+        or (window.staff_id is not None and row.staff_id != window.staff_id)
+        or (window.client_id is not None and row.client_id != window.client_id)
+    )

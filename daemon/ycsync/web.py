@@ -1,0 +1,68 @@
+"""What does the service answer over HTTP? Its health and its state; nothing personal, nothing that changes anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import web
+
+from ycsync.config import Http
+from ycsync.errors import YcsyncError
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`alive`: the loop turns. `ready`: database, settings and data are as they should be; else `reasons`."""
+
+    alive: bool
+    ready: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Web:
+    """Serves on `http.listen` while the context is open; nowhere when that is switched off."""
+
+    def __init__(self, http: Http, health: Callable[[], Health], state: Callable[[], dict[str, Any]]) -> None:
+        self._http = http
+        self._health = health
+        self._state = state
+        self._runner: web.AppRunner | None = None
+        self.address = "off"
+
+    async def __aenter__(self) -> Web:
+        if not self._http.enabled:
+            return self
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/api/status", self._status)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        try:
+            await web.TCPSite(self._runner, self._http.host, self._http.port).start()
+        except OSError as exc:
+            await self._runner.cleanup()
+            raise YcsyncError(
+                f"http.listen {self._http.listen}: cannot be opened ({exc.strerror}). "
+                "Choose another port, or `listen: false` to serve nothing."
+            ) from exc
+        host, port = self._runner.addresses[0][:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        alive = self._health().alive
+        return web.json_response({"alive": alive}, status=200 if alive else 503)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        health = self._health()
+        return web.json_response({"ready": health.ready, "reasons": list(health.reasons)}, status=200 if health.ready else 503)
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        return web.json_response(self._state())

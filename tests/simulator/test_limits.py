@@ -1,0 +1,126 @@
+"""Are requests counted exactly, and refused as YCLIENTS refuses them?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import aiohttp
+import pytest
+
+from ycsync.simulator import Options, Simulator, format_report
+from ycsync.simulator import serve as serve_forever
+
+from .conftest import Serve, until
+
+C = 4001
+TEXT = "Превышен лимит запросов, попробуйте повторить запрос через"
+
+
+async def test_the_sixth_request_of_a_second_is_refused(serve: Serve) -> None:
+    api = await serve(visits=10, per_second=5, per_minute=200)
+    statuses = [(await api.call("GET", f"/company/{C}"))[0] for _ in range(6)]
+    assert statuses == [200] * 5 + [429]
+    _, body = await api.call("GET", f"/company/{C}")
+    assert body == {"success": False, "data": None, "meta": {"message": f"{TEXT} 1 секунд."}}
+    api.clock.now += 0.5
+    assert (await api.call("GET", f"/company/{C}"))[1]["meta"]["message"] == f"{TEXT} 0 секунд."
+    api.clock.now += 0.5
+    assert (await api.call("GET", f"/company/{C}"))[0] == 200
+    report = api.sim.report()
+    assert (report.requests, report.max_1s, report.max_60s) == (9, 8, 9)
+    assert report.answers == {"200": 6, "429": 3}
+
+
+async def test_refused_requests_do_not_prolong_the_refusal(serve: Serve) -> None:
+    api = await serve(visits=10, per_second=0, per_minute=3)
+    for _ in range(3):
+        assert (await api.call("GET", f"/company/{C}"))[0] == 200
+    for _ in range(5):
+        api.clock.now += 10
+        assert (await api.call("GET", f"/company/{C}"))[0] == 429
+    api.clock.now += 10
+    assert (await api.call("GET", f"/company/{C}"))[0] == 200
+
+
+async def test_windows_are_exact(serve: Serve) -> None:
+    api = await serve(visits=10)
+    rng = random.Random(3)
+    arrivals = []
+    for _ in range(150):
+        api.clock.now += rng.choice((0.0, 0.01, 0.125, 0.5, 2.0))
+        arrivals.append(api.clock.now)
+        await api.call("GET", f"/company/{C}")
+    report = api.sim.report()
+    for length, most in ((1.0, report.max_1s), (60.0, report.max_60s)):
+        assert most == max(sum(end - length < t <= end for t in arrivals) for end in arrivals)
+    assert [seen.arrival for seen in api.sim.log] == arrivals
+
+
+async def test_a_request_is_counted_when_it_arrives_not_when_it_is_answered(serve: Serve) -> None:
+    api = await serve(visits=10)
+    api.sim.gate.clear()
+    call = asyncio.create_task(api.call("GET", f"/company/{C}"))
+    await until(lambda: api.sim.log)
+    assert api.sim.report().requests == 1
+    assert api.sim.report().answers == {}
+    assert api.sim.log[0].kind == "pending"
+    api.sim.gate.set()
+    assert (await call)[0] == 200
+    assert api.sim.log[0].status == 200
+
+
+async def test_a_429_may_hide_in_a_200(serve: Serve) -> None:
+    api = await serve(visits=10, per_second=1, answer_429_as_200=True)
+    await api.get(f"/company/{C}")
+    status, body = await api.call("GET", f"/company/{C}")
+    assert status == 200
+    assert body["meta"]["message"].startswith(TEXT)
+    assert api.sim.report().answers == {"200": 1, "429-in-200": 1}
+
+
+async def test_the_report_counts_endpoints_and_repeats(serve: Serve) -> None:
+    api = await serve(visits=10)
+    for page in (1, 2, 1):
+        await api.get(f"/records/{C}", page=page)
+    for fields in (["id"], ["id"], ["name"]):
+        await api.call("POST", f"/company/{C}/clients/search", json={"fields": fields})
+    report = api.sim.report()
+    assert report.endpoints == {"records": 3, "clients/search": 3}
+    assert report.repeats == 2
+    text = format_report(report)
+    assert "6 in 1 s, 6 in 60 s" in text
+    assert "records: 3" in text
+    api.sim.forget()
+    assert api.sim.report().requests == 0
+
+
+async def test_latency_and_jitter_delay_the_answer_only(serve: Serve) -> None:
+    api = await serve(visits=10, latency=0.004, jitter=0.002)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await api.get(f"/company/{C}")
+    assert loop.time() - began >= 0.002
+
+
+async def test_serving_goes_on_until_it_is_cancelled() -> None:
+    ready: asyncio.Queue[Simulator] = asyncio.Queue()
+    task = asyncio.create_task(serve_forever(Options(visits=10), on_ready=ready.put_nowait))
+    sim = await ready.get()
+    async with aiohttp.ClientSession() as session, session.get(f"{sim.url}/company/{C}") as answer:
+        assert answer.status == 401
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sim.report().answers == {"401": 1}
+
+
+async def test_a_stopped_simulator_starts_again_on_its_port(serve: Serve) -> None:
+    api = await serve(visits=10)
+    url = api.sim.url
+    await api.sim.stop()
+    with pytest.raises(aiohttp.ClientConnectionError):
+        await api.get(f"/company/{C}")
+    await api.sim.start()
+    assert api.sim.url == url
+    await api.get(f"/company/{C}")

@@ -1,0 +1,383 @@
+"""Does a page of raw rows become the rows that it means, and does a bad row stop only itself?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ycsync.model import (
+    Client,
+    CompanyId,
+    Parsed,
+    Record,
+    RecordService,
+    Reject,
+    decode_envelope,
+    parse_clients,
+    parse_companies,
+    parse_records,
+    parse_service_categories,
+    parse_services,
+    parse_staff,
+)
+
+COMPANY = CompanyId(4564)
+ZONE = ZoneInfo("Asia/Tokyo")
+TWINS = Path(__file__).parent / "samples"
+SHARED = Path(__file__).parents[3] / "shared" / "samples"
+
+Parser = Callable[[Sequence[bytes]], Parsed[Any]]
+
+
+def _records(raws: Sequence[bytes]) -> Parsed[Record]:
+    return parse_records(COMPANY, raws, ZONE)
+
+
+def _clients(raws: Sequence[bytes]) -> Parsed[Client]:
+    return parse_clients(COMPANY, raws, ZONE)
+
+
+PARSERS: dict[str, Parser] = {
+    "client": _clients,
+    "record": _records,
+    "visit": lambda raws: _records([json.dumps(row).encode() for row in json.loads(raws[0])["records"]]),
+    "companies": parse_companies,
+    "service-categories": lambda raws: parse_service_categories(COMPANY, raws),
+    "services": lambda raws: parse_services(COMPANY, raws),
+    # The samples' staff belong to another salon than their records.
+    "staff": lambda raws: parse_staff(CompanyId(json.loads(raws[0])["company_id"]), raws),
+}
+
+
+def _parser(path: Path) -> Parser | None:
+    return next((parse for name, parse in PARSERS.items() if path.stem.startswith(name)), None)
+
+
+SAMPLES = [path for folder in (TWINS, SHARED) for path in sorted(folder.glob("*.json"))]
+
+
+def _twin(name: str) -> tuple[bytes, ...]:
+    return decode_envelope((TWINS / name).read_bytes()).rows
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: f"{path.parent.parent.name}/{path.stem}")
+def test_every_sample_parses_whole(path: Path) -> None:
+    body = path.read_bytes()
+    envelope = decode_envelope(body)
+    data = json.loads(body)["data"]
+    assert envelope.success
+    assert len(envelope.rows) == (len(data) if isinstance(data, list) else 1)
+    parse = _parser(path)
+    if parse is None:
+        return
+    parsed = parse(envelope.rows)
+    assert parsed.rejects == ()
+    assert parsed.rows
+    assert parsed.ids == tuple(row.id for row in parsed.rows)
+    if not path.stem.startswith("visit"):
+        assert [row.raw.encode() for row in parsed.rows] == list(envelope.rows)
+
+
+def test_a_full_client_card() -> None:
+    raw = _twin("clients.json")[0]
+    assert _clients([raw]).rows == (
+        Client(
+            id=66,  # type: ignore[arg-type]
+            name="Ольга",
+            phone="79990000011",
+            phone_raw="+79990000011",
+            email="olga@example.com",
+            sex_id=0,
+            birth_date=date(1990, 5, 1),
+            discount=Decimal(10),
+            importance_id=3,
+            card="000000415",
+            comment="тест",
+            categories='[{"id": 3, "title": "VIP", "color": "#ff8800"}]',
+            spent=Decimal("71842.50"),
+            balance=Decimal("0.00"),
+            visit_count=34,
+            changed_at=datetime(2020, 2, 1, 8, tzinfo=UTC),
+            raw=raw.decode(),
+        ),
+    )
+
+
+def test_a_client_card_of_php_shapes() -> None:
+    client = _clients(_twin("clients.json")).rows[1]
+    assert (client.id, client.phone, client.phone_raw, client.birth_date) == (
+        16,
+        "79990000012",
+        "89990000012",
+        None,
+    )
+    assert (client.categories, client.comment, client.visit_count) == ("[]", "", 3)
+
+
+def test_a_client_found_by_search_has_that_endpoints_names() -> None:
+    client = _clients(_twin("clients.json")).rows[2]
+    assert (client.visit_count, client.spent) == (5, Decimal("1250.50"))
+    assert client.first_visit_at == datetime(2025, 1, 10, 3, tzinfo=UTC)
+    assert client.last_visit_at is None
+    assert (client.phone, client.phone_raw, client.phone_masked) == (None, "+7999*****13", True)
+
+
+def test_a_naive_time_without_a_zone_is_utc() -> None:
+    client = parse_clients(COMPANY, [b'{"id":1,"first_visit_date":"2025-01-10 12:00:00"}']).rows[0]
+    assert client.first_visit_at == datetime(2025, 1, 10, 12, tzinfo=UTC)
+
+
+def test_a_record_with_its_lines() -> None:
+    record = _records(_twin("records.json")).rows[0]
+    assert record.starts_at == datetime(2019, 1, 16, 18, 30, tzinfo=UTC)
+    assert record.starts_at.tzinfo is UTC
+    assert record.session_date == date(2019, 1, 17)
+    assert (record.visit_id, record.client_id, record.staff_id, record.activity_id) == (
+        8263004,
+        18936825,
+        9,
+        None,
+    )
+    assert (record.duration_s, record.attendance, record.status, record.online) == (3600, 1, "came", False)
+    assert (str(record.cost), str(record.paid)) == ("150.30", "150.30")
+    assert record.services == (
+        RecordService(0, 1, "Маникюр", Decimal(1), Decimal(100), Decimal(0), Decimal(100)),  # type: ignore[arg-type]
+        RecordService(1, 2, "Покрытие", Decimal(2), Decimal("25.15"), Decimal("12.5"), Decimal("50.30")),  # type: ignore[arg-type]
+    )
+
+
+def test_a_walk_in_who_did_not_come() -> None:
+    record = _records(_twin("records.json")).rows[1]
+    assert (record.client_id, record.status, record.online, record.comment) == (None, "no_show", True, "0")
+    assert (record.cost, record.paid, record.activity_id) == (Decimal(0), Decimal(0), 77)
+
+
+def test_a_deleted_record_is_cancelled() -> None:
+    record = _records(_twin("records.json")).rows[2]
+    assert (record.deleted, record.status, record.attendance, record.staff_id) == (True, "cancelled", 2, None)
+
+
+def test_companies() -> None:
+    first, second = parse_companies(_twin("companies.json")).rows
+    assert (first.id, first.timezone, first.currency, first.active) == (1050, "Europe/Moscow", "р", True)
+    assert (second.id, second.timezone, second.active) == (4001, "Asia/Tokyo", False)
+
+
+def test_services() -> None:
+    first, second = parse_services(COMPANY, _twin("services.json")).rows
+    assert (first.id, first.category_id, first.price_min, first.weight) == (79067, 4, Decimal("1000.00"), 2)
+    assert (first.active, first.duration_s, second.active, second.duration_s) == (True, None, False, 3600)
+
+
+def test_service_categories() -> None:
+    rows = parse_service_categories(COMPANY, _twin("service-categories.json")).rows
+    assert [(row.id, row.title, row.weight) for row in rows] == [(345, "Стрижки", 10), (3456, "Маникюр", 9)]
+
+
+def test_staff() -> None:
+    first, second = parse_staff(COMPANY, _twin("staff.json")).rows
+    assert (first.position_title, first.fired, first.deleted, first.user_id) == ("Мастер", False, False, None)
+    assert (second.position_title, second.fired, second.hidden, second.deleted) == (None, True, True, True)
+    assert second.user_id == 501
+
+
+def _record(**fields: Any) -> Parsed[Record]:
+    return _records([json.dumps({"id": 5, "date": "2026-03-02 12:00:00", **fields}).encode()])
+
+
+@pytest.mark.parametrize(
+    ("fields", "paid"),
+    [
+        ({"paid_full": 1}, "30"),
+        ({"paid_full": "1"}, "30"),
+        ({"paid_full": 0}, "0"),
+        ({}, "0"),
+        ({"paid_full": 1, "finance_transactions": []}, "30"),
+        ({"paid_full": 1, "finance_transactions": [{"amount": "12,50"}]}, "12.50"),
+        ({"paid_full": 0, "finance_transactions": [{"amount": 40}, {"amount": -10}, {"amount": None}]}, "30"),
+    ],
+)
+def test_what_was_paid(fields: dict[str, Any], paid: str) -> None:
+    assert str(_record(services=[{"cost": 10}, {"cost": 20}], **fields).rows[0].paid) == paid
+
+
+@pytest.mark.parametrize(
+    ("line", "cost"),
+    [
+        ({"cost": 1, "cost_to_pay": 2, "manual_cost": 3}, 1),
+        ({"cost": 0, "manual_cost": 3}, 0),
+        ({"cost": None, "cost_to_pay": "2", "manual_cost": 3}, 2),
+        ({"manual_cost": 3, "amount": 5}, 3),
+        ({"title": "x"}, 0),
+    ],
+)
+def test_the_cost_of_a_line(line: dict[str, Any], cost: int) -> None:
+    record = _record(services=[line]).rows[0]
+    assert record.services[0].cost == record.cost == Decimal(cost)
+
+
+@pytest.mark.parametrize("client", [None, [], {}, "", 0, False, {"id": 0}, {"id": None}])
+def test_a_walk_in_has_no_client(client: Any) -> None:
+    assert _record(client=client).rows[0].client_id is None
+
+
+def test_a_record_without_a_client_object_may_have_the_clients_id() -> None:
+    assert _record(client=[], client_id="7").rows[0].client_id == 7
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"date": None}, "starts_at: missing"),
+        ({"date": "0000-00-00 00:00:00"}, "starts_at: missing"),
+        ({"date": "завтра"}, "starts_at: not a date"),
+        ({"date": "9999-12-31 23:59:59", "datetime": "x"}, None),
+        ({"date": "0001-01-01 00:00:00"}, "starts_at: out of range"),
+        ({"attendance": 5}, "attendance: not one of -1, 0, 1, 2"),
+        ({"attendance": "came"}, "attendance: not a whole number"),
+        ({"seance_length": 2**31}, "duration_s: out of range"),
+        ({"visit_id": 2**63}, "visit_id: not an id"),
+        ({"staff_id": "secretname"}, "staff_id: not an id"),
+        ({"client": {"id": -1}}, "client_id: not an id"),
+        ({"client": "secretname"}, "client_id: not an id"),
+        ({"services": "secretname"}, "services: not a list"),
+        ({"services": ["secretname"]}, "services: not an object"),
+        ({"services": [{"cost": "secretname"}]}, "services.cost: not a number"),
+        ({"services": [{"cost": float("nan")}]}, "services.cost: not a number"),
+        ({"services": [{"cost": float("inf")}]}, "services.cost: not a number"),
+        ({"services": [{"amount": 10**31}]}, "services.amount: out of range"),
+        ({"finance_transactions": [{"amount": "x"}]}, "paid: not a number"),
+        ({"comment": {"text": "secretname"}}, "comment: not a text"),
+        ({"deleted": "secretname"}, "deleted: neither yes nor no"),
+        ({"last_change_date": "secretname"}, "changed_at: not a date"),
+        ({"create_date": "2026-02-30T00:00:00+0300"}, "created_at: not a date"),
+        ({"company_id": 1}, "company_id: another salon's row"),
+        ({"company_id": True}, "company_id: not an id"),
+        ({"company_id": "4564"}, None),
+        ({"company_id": 0}, None),
+    ],
+)
+def test_a_record_that_cannot_be_stored_is_rejected_whole(fields: dict[str, Any], reason: str | None) -> None:
+    parsed = _record(**fields)
+    if reason is None:
+        assert parsed.rejects == ()
+        return
+    assert parsed.rows == ()
+    assert parsed.ids == (5,)
+    (reject,) = parsed.rejects
+    assert (reject.entity_id, reject.reason) == ("5", reason)
+    assert json.loads(reject.payload)["id"] == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"birth_date": "1990-00-00"}, "birth_date: not a date"),
+        ({"sex_id": 2**31}, "sex_id: out of range"),
+        ({"spent": "1e40"}, "spent: out of range"),
+        ({"discount": "NaN"}, "discount: not a number"),
+        ({"phone": ["79990000011"]}, "phone: not a text"),
+        ({"categories": "VIP"}, "categories: not a list"),
+        ({"visits": "many"}, "visit_count: not a whole number"),
+    ],
+)
+def test_a_client_that_cannot_be_stored_is_rejected_whole(fields: dict[str, Any], reason: str) -> None:
+    parsed = _clients([json.dumps({"id": 5, **fields}).encode(), b'{"id":6}'])
+    assert [reject.reason for reject in parsed.rejects] == [reason]
+    assert [row.id for row in parsed.rows] == [6]
+
+
+@pytest.mark.parametrize(
+    ("raw", "entity", "reason"),
+    [
+        (b"null", None, "row: not an object"),
+        (b"[]", None, "row: not an object"),
+        (b'"text"', None, "row: not an object"),
+        (b"{}", None, "id: not an id"),
+        (b'{"id":null}', None, "id: not an id"),
+        (b'{"id":"abc"}', "abc", "id: not an id"),
+        (b'{"id":true}', None, "id: not an id"),
+        (b'{"id":0}', "0", "id: not an id"),
+        (b'{"id":9223372036854775808}', "9223372036854775808", "id: not an id"),
+        (b'{"id":"' + b"x" * 100 + b'"}', "x" * 64, "id: not an id"),
+        (b'{"id":5', None, "row: not JSON"),
+        (b"\x00\xff", None, "row: not JSON"),
+        (b'{"id":5,"x":' + b"[" * 50_000 + b"]" * 50_000 + b"}", None, "row: nested too deeply"),
+    ],
+)
+def test_a_row_without_an_id_is_rejected(raw: bytes, entity: str | None, reason: str) -> None:
+    parsed = _clients([raw, b'{"id":6}'])
+    (reject,) = parsed.rejects
+    assert (reject.entity_id, reject.reason) == (entity, reason)
+    json.loads(reject.payload) if len(raw) < 1000 else None
+    assert (parsed.seen, parsed.ids, len(parsed.rows)) == (2, (6,), 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (rb"a\u0000b", "ab"),
+        (rb"a\ud800b", "a\ufffdb"),
+        (rb"a\udc00b", "a\ufffdb"),
+        (rb"a\ud83d\u0041", "a\ufffdA"),
+        (b"a\xffb", "a\ufffdb"),
+        (b"a\xed\xa0\x80b", "a\ufffd\ufffd\ufffdb"),
+        (b"a\x01b", "a\x01b"),
+    ],
+)
+def test_a_comment_with_a_bad_character_is_a_comment_still(written: bytes, read: str) -> None:
+    raw = b'{"id":1,"comment":"' + written + b'","spent":1.10,"x":1e-5}'
+    (client,) = _clients([raw]).rows
+    assert client.comment == read
+    assert str(client.spent) == "1.10"
+    assert json.loads(client.raw) == {"id": 1, "comment": read, "spent": 1.1, "x": 1e-5}
+    assert "\\u0000" not in client.raw
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        rb"\ud83d\ude00",
+        rb"\\u0000",
+        rb"\\\\ud800",
+        "😀".encode(),
+        rb"#0e1234",
+        rb"\u043e\u0442",
+        rb"say \"1e9999999\"",
+    ],
+)
+def test_what_jsonb_accepts_is_kept_letter_by_letter(written: bytes) -> None:
+    raw = b' {"id": 1, "comment":"' + written + b'", "n": 1e200}'
+    assert _clients([raw]).rows[0].raw == raw.decode()
+
+
+@pytest.mark.parametrize("number", ["1e400000", "-1e-400000", "1E+99999999999999999999", "9" * 140_000, "0." + "1" * 20_000])
+def test_a_number_beyond_numeric_becomes_its_text_in_raw(number: str) -> None:
+    raw = f'{{"id":1,"sum":{number},"spent":12.50}}'.encode()
+    (client,) = _clients([raw]).rows
+    assert json.loads(client.raw)["sum"] == number
+    assert str(client.spent) == "12.50"
+    (reject,) = _clients([f'{{"id":1,"spent":{number}}}'.encode()]).rejects
+    assert reject.reason in ("spent: not a number", "spent: out of range")
+
+
+def test_the_last_of_several_rows_with_one_id_counts() -> None:
+    parsed = _clients([b'{"id":1,"name":"a"}', b'{"id":2}', b'{"id":"1","name":"b"}'])
+    assert [(row.id, row.name) for row in parsed.rows] == [(1, "b"), (2, "")]
+    assert (parsed.seen, parsed.ids) == (3, (1, 2))
+
+
+def test_a_good_row_is_never_lost_to_a_bad_one_of_its_id() -> None:
+    good, bad = b'{"id":1,"name":"a"}', b'{"id":1,"sex_id":"x"}'
+    after = _clients([bad, good])
+    assert ([row.name for row in after.rows], after.rejects) == (["a"], ())
+    before = _clients([good, bad])
+    assert [row.name for row in before.rows] == ["a"]
+    assert before.rejects == (Reject("1", "sex_id: not a whole number", bad.decode()),)

@@ -1,0 +1,348 @@
+"""Does one value of PHP-shaped JSON come to mean what its column needs?"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ycsync.model.phones import normalise_phone
+from ycsync.model.times import as_day, as_instant, as_session, zone_name
+from ycsync.model.values import (
+    FieldError,
+    add_up,
+    as_bool,
+    as_id,
+    as_int,
+    as_money,
+    as_objects,
+    as_optional_id,
+    as_text,
+)
+
+# A machine's first run builds Hypothesis' tables of Unicode, seconds that say nothing about the code.
+_unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+NOON = datetime(2026, 3, 2, 12, 0, tzinfo=timezone(timedelta(hours=3))).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "phone"),
+    [
+        ("79990000011", "79990000011"),
+        ("+79990000011", "79990000011"),
+        ("+7 (999) 000-00-11", "79990000011"),
+        ("89990000011", "79990000011"),
+        ("8 999 000 00 11", "79990000011"),
+        ("9990000011", "79990000011"),
+        ("1990000011", "1990000011"),
+        ("+12025550100", "12025550100"),
+        ("000001", None),
+        ("0000001", "0000001"),
+        ("123456789012345", "123456789012345"),
+        ("1234567890123456", None),
+        ("", None),
+        ("нет", None),
+        ("+", None),
+    ],
+)
+def test_a_phone_is_normalised_for_look_ups(raw: str, phone: str | None) -> None:
+    assert normalise_phone(raw) == (phone, False)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["+7999*****11", "7999xxxxx11", "7999XXX0011", "+7999•••••11", "7999ххх0011", "*", "+7 999 ### 00 11"],
+)
+def test_a_masked_phone_is_no_phone(raw: str) -> None:
+    assert normalise_phone(raw) == (None, True)
+
+
+@_unhurried
+@given(st.text())
+def test_a_normalised_phone_is_digits_and_stays_as_it_is(raw: str) -> None:
+    phone, masked = normalise_phone(raw)
+    if phone is not None:
+        assert not masked
+        assert re.fullmatch("[0-9]{7,15}", phone)
+        assert normalise_phone(phone) == (phone, False)
+
+
+@_unhurried
+@given(st.from_regex("9[0-9]{9}", fullmatch=True))
+def test_every_way_to_write_a_russian_number_is_one_phone(ten: str) -> None:
+    assert {normalise_phone(prefix + ten)[0] for prefix in ("", "7", "8", "+7", "+7 ", "8-")} == {"7" + ten}
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, 1),
+        ("12", 12),
+        (" 12 ", 12),
+        ("12.0", 12),
+        (Decimal("12.0"), 12),
+        (2**63 - 1, 2**63 - 1),
+        ("007", 7),
+    ],
+)
+def test_an_id_is_a_number_or_its_digits(value: Any, expected: int) -> None:
+    assert as_id(value, "id") == expected
+
+
+@pytest.mark.parametrize(
+    "value",
+    [0, -1, True, False, None, "", "abc", "1e3", 2**63, str(2**63), Decimal("1.5"), [], {}, [1], "9" * 5000],
+)
+def test_what_is_no_id_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^id: not an id$"):
+        as_id(value, "id")
+
+
+@pytest.mark.parametrize("value", [None, 0, "0", "", " ", [], {}, False, Decimal(0)])
+def test_an_optional_id_may_be_missing_in_every_way(value: Any) -> None:
+    assert as_optional_id(value, "staff_id") is None
+
+
+@pytest.mark.parametrize(("value", "expected"), [(-1, -1), ("-1", -1), (Decimal("3.0"), 3), ("", None), ([], None)])
+def test_a_whole_number(value: Any, expected: int | None) -> None:
+    assert as_int(value, "weight") == expected
+
+
+@pytest.mark.parametrize("value", [2**31, -(2**31) - 1, "2147483648", Decimal("1E+20")])
+def test_a_number_beyond_its_column_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^weight: out of range$"):
+        as_int(value, "weight")
+
+
+@pytest.mark.parametrize("value", [True, "x", "1,5", Decimal("1.5"), [1], {"a": 1}, "NaN"])
+def test_what_is_no_whole_number_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^weight: not a whole number$"):
+        as_int(value, "weight")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1800, "1800"),
+        (Decimal("0.03"), "0.03"),
+        ("1000.00", "1000.00"),
+        ("1 250,50", "1250.50"),
+        ("1\u00a0250.50", "1250.50"),
+        ("-12.5", "-12.5"),
+        (".5", "0.5"),
+        ("1e3", "1E+3"),
+        (0, "0"),
+        (10**30, str(10**30)),
+    ],
+)
+def test_money_is_exactly_what_was_written(value: Any, expected: str) -> None:
+    assert str(as_money(value, "cost")) == expected
+
+
+@pytest.mark.parametrize("value", [None, "", " ", [], {}, False])
+def test_no_money_is_none(value: Any) -> None:
+    assert as_money(value, "cost") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "NaN",
+        "Infinity",
+        "1,2,3",
+        "1.2.3",
+        "1_000",
+        "abc",
+        True,
+        [1],
+        10**30 + 1,
+        -(10**31),
+        "1e31",
+        Decimal("1e-200"),
+    ],
+)
+def test_what_is_no_money_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^cost: (not a number|out of range)$"):
+        as_money(value, "cost")
+
+
+def test_a_sum_is_not_rounded() -> None:
+    assert add_up([Decimal(10**30), Decimal("0.01")]) == Decimal("1000000000000000000000000000000.01")
+
+
+@pytest.mark.parametrize("value", [True, 1, "1", "true", Decimal("1.0")])
+def test_yes(value: Any) -> None:
+    assert as_bool(value, "active") is True
+
+
+@pytest.mark.parametrize("value", [False, 0, "0", "false", Decimal(0)])
+def test_no(value: Any) -> None:
+    assert as_bool(value, "active", default=True) is False
+
+
+@pytest.mark.parametrize("value", [None, "", [], {}])
+def test_a_missing_flag_has_its_default(value: Any) -> None:
+    assert as_bool(value, "active", default=True) is True
+    assert as_bool(value, "active") is False
+
+
+@pytest.mark.parametrize("value", [2, -1, "yes", [0], {"a": 1}, Decimal("0.5")])
+def test_what_is_no_flag_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^active: neither yes nor no$"):
+        as_bool(value, "active")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("a", "a"),
+        (0, "0"),
+        (79990000011, "79990000011"),
+        (Decimal("7.9990000011E+10"), "79990000011"),
+        (Decimal("1.50"), "1.50"),
+        (True, "true"),
+        (None, ""),
+        (False, ""),
+        ([], ""),
+        ({}, ""),
+    ],
+)
+def test_a_text(value: Any, expected: str) -> None:
+    assert as_text(value, "comment") == expected
+
+
+def test_a_list_is_no_text() -> None:
+    with pytest.raises(FieldError, match=r"^comment: not a text$"):
+        as_text(["a"], "comment")
+
+
+@pytest.mark.parametrize("value", [None, [], {}, "", 0, False, [None, [], {}]])
+def test_no_objects(value: Any) -> None:
+    assert list(as_objects(value, "services")) == []
+
+
+def test_a_php_list_with_gaps_is_a_list() -> None:
+    assert list(as_objects({"0": {"id": 1}, "2": {"id": 3}}, "services")) == [{"id": 1}, {"id": 3}]
+    assert list(as_objects({"id": 1}, "services")) == [{"id": 1}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-03-02T12:00:00+03:00",
+        "2026-03-02T12:00:00+0300",
+        "2026-03-02T12:00:00.000+03:00",
+        "2026-03-02T09:00:00Z",
+        "2026-03-02 12:00:00",
+        " 2026-03-02 12:00:00 ",
+        "2026-03-02T12:00",
+    ],
+)
+def test_every_way_to_write_an_instant(text: str) -> None:
+    assert as_instant(text, "changed_at", ZoneInfo("Europe/Moscow")) == NOON
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, "", "0", 0, [], {}, False, "0000-00-00", "0000-00-00 00:00:00", "-0001-11-30T00:00:00+0000"],
+)
+def test_every_way_to_write_no_date(value: Any) -> None:
+    assert as_instant(value, "changed_at") is None
+    assert as_day(value, "birth_date") is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "завтра",
+        "2026-02-30",
+        "2026-13-01 00:00:00",
+        "20260302",
+        "79990000011",
+        "2026-W10-1",
+        20260302,
+        True,
+        ["x"],
+        "2026-03-02T12:00:00+99:00",
+        "1990-00-00",
+        "01.05.1990",
+    ],
+)
+def test_what_is_no_date_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"^changed_at: not a date$"):
+        as_instant(value, "changed_at")
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+03:00", "9999-12-31T23:59:59-03:00"])
+def test_an_instant_beyond_the_calendar_is_refused(value: str) -> None:
+    with pytest.raises(FieldError, match=r"^changed_at: out of range$"):
+        as_instant(value, "changed_at")
+
+
+def test_a_birth_date() -> None:
+    assert as_day("1990-05-01", "birth_date") == date(1990, 5, 1)
+    assert as_day("1990-05-01 00:00:00", "birth_date") == date(1990, 5, 1)
+    assert as_day("1970-01-01", "birth_date") == date(1970, 1, 1)
+
+
+def test_the_local_date_is_trusted_before_the_offset() -> None:
+    session = as_session("2026-03-02 12:00:00", "2026-03-02T12:00:00+05:00", ZoneInfo("Europe/Moscow"))
+    assert session == (NOON, date(2026, 3, 2))
+
+
+def test_without_a_local_date_the_offset_counts() -> None:
+    session = as_session("0000-00-00 00:00:00", "2026-03-02T12:00:00+03:00", ZoneInfo("Asia/Tokyo"))
+    assert session == (NOON, date(2026, 3, 2))
+    assert as_session(None, "", ZoneInfo("Asia/Tokyo")) is None
+
+
+@pytest.mark.parametrize(
+    ("stamped", "hour"),
+    [
+        ("2026-10-25T02:30:00+02:00", 0),
+        ("2026-10-25T02:30:00+0100", 1),
+        ("2026-10-25T02:30:00+07:00", 0),
+        ("garbage", 0),
+        (None, 0),
+    ],
+)
+def test_in_an_hour_shown_twice_the_offset_tells_which(stamped: str | None, hour: int) -> None:
+    session = as_session("2026-10-25 02:30:00", stamped, ZoneInfo("Europe/Berlin"))
+    assert session == (datetime(2026, 10, 25, hour, 30, tzinfo=UTC), date(2026, 10, 25))
+
+
+def test_an_hour_that_the_clock_skips_is_after_the_gap() -> None:
+    session = as_session("2026-03-29 02:30:00", "2026-03-29T02:30:00+02:00", ZoneInfo("Europe/Berlin"))
+    assert session == (datetime(2026, 3, 29, 1, 30, tzinfo=UTC), date(2026, 3, 29))
+
+
+@pytest.mark.parametrize(
+    ("name", "zone", "expected"),
+    [
+        ("Europe/Moscow", 3, "Europe/Moscow"),
+        (None, "Europe/Moscow", "Europe/Moscow"),
+        ("Mars/Olympus", "Asia/Tokyo", "Asia/Tokyo"),
+        ("", 3, "Etc/GMT-3"),
+        (None, "3", "Etc/GMT-3"),
+        (None, -5, "Etc/GMT+5"),
+        (None, Decimal("3.0"), "Etc/GMT-3"),
+        (None, 0, "UTC"),
+        (None, Decimal("5.5"), "UTC"),
+        (None, 99, "UTC"),
+        (None, True, "UTC"),
+        ([], {}, "UTC"),
+        ("Europe", "localtime", "UTC"),
+        ("../../etc/passwd", "posix/Europe/Moscow", "UTC"),
+        ("a/" + "b" * 5000, "9" * 5000, "UTC"),
+    ],
+)
+def test_a_companys_zone_is_always_one_that_exists(name: Any, zone: Any, expected: str) -> None:
+    assert zone_name(name, zone) == expected
+    ZoneInfo(expected)
