@@ -30,6 +30,7 @@ POLL_S = 1.0
 DENIED_S = 3600.0
 MAX_RETRY_S = 900.0
 BEAT_S = 2.0
+BEAT_TIMEOUT_S = 10.0
 REAP_S = 4.0
 FORGET_S = 3600.0
 _log = get_logger(__name__)
@@ -157,7 +158,9 @@ class Scheduler:
         reaped = forgot = 0.0
         while True:
             try:
-                if not await self.work.beat(self.worker, self.info()) and self.reregister is not None:
+                async with asyncio.timeout(BEAT_TIMEOUT_S):
+                    alive = await self.work.beat(self.worker, self.info())
+                if not alive and self.reregister is not None:
                     # Given up by another worker: whatever is under way here is not ours any more.
                     for task in list(self._running):
                         task.cancel()
@@ -174,6 +177,8 @@ class Scheduler:
                     forgot = clock.monotonic()
             except DatabaseUnavailable as exc:
                 self._database_is(back=False, error=exc)
+            except TimeoutError:
+                self._database_is(back=False, error=DatabaseUnavailable("the database does not answer"))
             await asyncio.sleep(BEAT_S)
 
     def _database_is(self, *, back: bool, error: YcsyncError | None = None) -> None:
@@ -210,6 +215,8 @@ class Scheduler:
             result = await self._work(batch)
             outcome = "proved" if result.proved else "more"
             await self.work.finish(claim, self.worker, self._due_in(claim, settings, result, begun))
+            if claim.phase == "stopped":
+                await self.work.unstop(claim.company)
             self._say(batch, batch_id, result, clock.monotonic() - begun)
         except Fenced:
             outcome = "fenced"
@@ -251,14 +258,17 @@ class Scheduler:
     async def _work(self, batch: Batch) -> Result:
         if batch.claim.stream != "companies":
             return await run_batch(batch)
-        result, wanted, as_of = await run_companies(batch, batch.settings.companies)
-        if not wanted:
+        result, listed = await run_companies(batch, batch.settings.companies)
+        if not listed.wanted:
             raise ApiError(
                 "companies: the user token manages no salon. Give its user access to a salon in YCLIENTS, "
                 "or name salons under `companies:` in config.yaml."
             )
-        await self._apply(wanted)
-        await self.work.company_listed(wanted, as_of)
+        await self._apply(listed.wanted)
+        await self.work.company_listed([one for one in listed.wanted if one not in listed.refused], listed.as_of)
+        for company, error in listed.refused.items():
+            emit(_log, logs.API_DENIED, company=company, error=error)
+            await self.work.stop_company(company, DENIED_S, str(error), _code(error))
         self._wake.set()
         return result
 
@@ -351,6 +361,9 @@ class Scheduler:
 
     def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:
         effect, tally = batch.effect, batch.tally
+        if batch.claim.phase == "live" and not (effect.inserted or effect.changed or effect.deleted or effect.held_back):
+            emit(_log, logs.BATCH_QUIET, **batch.where, batch=batch_id, requests=tally.requests, duration_s=round(seconds, 2))
+            return
         emit(
             _log, logs.BATCH_COMMITTED, **batch.where, batch=batch_id, preset=batch.settings.preset, phase=batch.phase,
             requests=tally.requests, rows=effect.inserted, changed=effect.changed, done=batch.done,

@@ -43,7 +43,7 @@ SERVICE_STOPPED = Event("service.stopped", "info", "everything is committed or d
 SERVICE_FAILED = Event("service.failed", "error", "the process ends; the error says what to do", ("task",))
 SERVICE_PAUSED = Event("service.paused", "warning", "requests are stopped by command", ("reason",))
 SERVICE_RESUMED = Event("service.resumed", "info", "requests leave again", ("reason",))
-BATCH_STARTED = Event("batch.started", "info", "a batch began", ("units", "expected", "done"))
+BATCH_STARTED = Event("batch.started", "debug", "a batch began", ("units", "expected", "done"))
 BATCH_COMMITTED = Event(
     "batch.committed",
     "info",
@@ -61,6 +61,7 @@ BATCH_COMMITTED = Event(
         "eta_s",
     ),
 )
+BATCH_QUIET = Event("batch.quiet", "debug", "a delta found nothing new", ("requests", "duration_s"))
 BATCH_FAILED = Event(
     "batch.failed",
     "error",

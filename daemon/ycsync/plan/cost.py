@@ -1,7 +1,7 @@
-"""What does it cost to read a salon: how many requests, in how many batches, for how long, and how close to the limit?
+"""What does it cost to fill a salon: how many requests and batches, how long, and how close to the limit?
 
-Bulk pages cost by the number of visits, client by client by the number of clients; the cheaper one is taken. Pure arithmetic
-over counts: the same figures choose the way (`sync.records`) and are printed (`ycsync plan`).
+Bulk pages cost by the number of visits, client by client by the number of clients. Pure arithmetic over counts:
+the same figures choose the way (`sync.records`) and are printed (`ycsync plan`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Literal, Protocol
 
 from ycsync.config import Preset
@@ -19,15 +20,16 @@ from ycsync.plan.sweep import MAX_SIZE as RECORDS_A_PAGE
 
 Risk = Literal["High", "Low", "Very low", "Minimal"]
 
-# Windows are planned nearly full (sweep.FILL), some are split and the last ones hold what is left: measured over whole passes,
-# a request brings so much of a page.
+# Windows are planned nearly full (sweep.FILL), some are split, the last ones hold what is left: measured over
+# whole passes, a request brings so much of a page.
 EFFECTIVE_FILL = 0.71
-LIST_REQUESTS = 4  # salons, services, categories of services, staff
 CLOSING_DELTA = 1
+LISTS_A_SALON = 3  # services, their categories, staff
+LIST_OF_SALONS = 1
 RTT_S = 0.25
-# The share of the limit above which the risk is so called. The words are those of the handbook that these presets come from;
-# its four use 100, 80, 50 and 25 % of the limit.
-_RISKS: tuple[tuple[float, Risk], ...] = ((0.85, "High"), (0.55, "Low"), (0.3, "Very low"), (0.0, "Minimal"))
+# The share of the limit above which the risk is so called. The words are those of the handbook that the four
+# built-in presets come from.
+_RISKS: tuple[tuple[float, Risk], ...] = ((0.85, "High"), (0.55, "Low"), (0.3, "Very low"))
 _TURNS = 3  # answers that nothing can be asked before: the list of salons, the first page, the closing delta
 _DAY_S = 86_400.0
 
@@ -42,8 +44,16 @@ class Limits(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Counts:
+    """How large a salon is."""
+
+    clients: int
+    visits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cost:
-    """One way to read a salon under one preset. Durations are seconds from the first request to the last answer."""
+    """One way under one preset. Durations are seconds from the first request to the last answer."""
 
     requests: int
     batches: int  # that follow each other; the lists come with the first
@@ -51,12 +61,12 @@ class Cost:
     low_s: float
     high_s: float
     requests_per_minute: int  # the most in any 60 s
-    share_of_limit: float  # the larger of the two windows' shares: 1.0 leaves nothing for others behind the address
+    share_of_limit: float  # the larger of both windows' shares; 1.0 leaves nothing for others at this address
     risk: Risk
 
 
 def bulk_requests(records: int, page_size: int = RECORDS_A_PAGE) -> int:
-    """Requests to read so many visits in windows of session dates, the closing delta included; see plan.sweep."""
+    """Requests to read so many visits in windows of session dates, with the closing delta; see plan.sweep."""
     if records < page_size:
         return 1  # the first answer holds everything: one moment, nothing to close
     return 1 + math.ceil(records / (EFFECTIVE_FILL * page_size)) + CLOSING_DELTA
@@ -74,37 +84,45 @@ def client_pages(clients: int, page_size: int = CLIENTS_A_PAGE) -> int:
 
 
 def client_requests(clients: int, page_size: int = CLIENTS_A_PAGE) -> int:
-    """Requests to read so many client cards, the closing delta included."""
+    """Requests to read so many client cards, with the closing delta."""
     pages = client_pages(clients, page_size)
     return pages if pages == 1 else pages + CLOSING_DELTA
 
 
 def by_client_requests(clients: int) -> int:
-    """Requests for the visits, one a client: the first one counts them, the closing delta brings what changed meanwhile."""
+    """Requests for the visits, one a client: the first of all counts them, the closing delta is the last."""
     return 1 + clients + CLOSING_DELTA
 
 
 def prefers_by_client(clients: int, records: int, page_size: int = RECORDS_A_PAGE) -> bool:
-    """Is one request a client the cheaper way to the visits? Only where clients are few and their visits many."""
+    """Is one request a client the cheaper way to the visits? Only where few clients have very many."""
     return records >= page_size and clients < bulk_requests(records, page_size)
 
 
 def estimate(
+    preset: Preset, limits: Limits, clients: int, visits: int, *, by_client: bool = False, rtt_s: float = RTT_S
+) -> Cost:
+    """The cost to fill one salon from nothing. `rtt_s`: from a request to its answer."""
+    return estimate_all(preset, limits, (Counts(clients, visits),), by_client=by_client, rtt_s=rtt_s)
+
+
+def estimate_all(
     preset: Preset,
     limits: Limits,
-    clients: int,
-    visits: int,
+    salons: Sequence[Counts],
     *,
     by_client: bool = False,
     rtt_s: float = RTT_S,
     records_page: int = RECORDS_A_PAGE,
-    clients_page: int = CLIENTS_A_PAGE,
 ) -> Cost:
-    """The cost to fill one salon from nothing. `rtt_s`: from a request to its answer."""
-    history = by_client_requests(clients) if by_client else bulk_requests(visits, records_page)
-    rounds = _rounds(client_requests(clients, clients_page), history, preset.batch_size)
+    """The cost to fill salons from nothing, side by side under one budget. At least one salon."""
+    rounds = [LIST_OF_SALONS]
+    for salon in salons:
+        history = by_client_requests(salon.clients) if by_client else bulk_requests(salon.visits, records_page)
+        for requests in (LISTS_A_SALON, client_requests(salon.clients), history):
+            rounds = [sum(pair) for pair in zip_longest(rounds, _batches(requests, preset), fillvalue=0)]
     in_minute = _most_in_minute(rounds, preset, limits)
-    in_second = min(_per_second(preset, limits), max(rounds))
+    in_second = min(_most_in_second(preset, limits), max(rounds))
     share = max(in_minute / limits.per_minute, in_second / limits.per_second)
     return Cost(
         requests=sum(rounds),
@@ -120,13 +138,14 @@ def estimate(
 
 def risk(share: float) -> Risk:
     """What a share of the limit (1.0: all of it) means for everything else behind the same address."""
-    return next(word for above, word in _RISKS if share > above or above == 0.0)
+    return next((word for above, word in _RISKS if share > above), "Minimal")
 
 
 def quiet_requests_per_day(streams: Mapping[str, timedelta | None]) -> int:
-    """What a salon in which nothing happens costs in a day. `streams`: how often each is refreshed; None: never.
+    """What a salon in which nothing happens costs in a day, its nightly recheck apart.
 
-    A cycle of clients and visits is two requests: each answer fits a page, and so proves its stream.
+    `streams`: how often each is refreshed; None: never. A cycle of clients and visits is two requests: each answer
+    fits a page, and so proves its stream.
     """
     a_cycle = {"services": 2}
     return sum(
@@ -136,25 +155,13 @@ def quiet_requests_per_day(streams: Mapping[str, timedelta | None]) -> int:
     )
 
 
-def _rounds(cards: int, history: int, batch_size: int) -> list[int]:
-    """Requests of the batches that start together: clients and visits fill side by side, the lists come with the first."""
-    rounds = [
-        min(batch_size, max(0, cards - done)) + min(batch_size, max(0, history - done))
-        for done in range(0, max(cards, history), batch_size)
-    ]
-    rounds[0] += LIST_REQUESTS
-    return rounds
-
-
-def _per_second(preset: Preset, limits: Limits) -> int:
-    """The most that may leave in any second."""
-    per_second = min(preset.per_second, limits.per_second)
-    delay = preset.min_delay.total_seconds()
-    return per_second if delay <= 0 else max(1, min(per_second, math.ceil(round(1 / delay, 6))))
+def _batches(requests: int, preset: Preset) -> list[int]:
+    """The requests of one stream, batch by batch."""
+    return [min(preset.batch_size, requests - done) for done in range(0, requests, preset.batch_size)]
 
 
 def _pace(preset: Preset, limits: Limits, rtt_s: float) -> float:
-    """Requests a second while the minute's budget lasts: a slot of the second is free a second after its answer."""
+    """Requests a second while the minute's budget lasts: a slot is free one second after its answer."""
     by_slots = min(preset.per_second, limits.per_second) / (1 + rtt_s)
     delay = preset.min_delay.total_seconds()
     return by_slots if delay <= 0 else min(by_slots, 1 / delay)
@@ -165,21 +172,27 @@ def _takes(requests: int, preset: Preset, limits: Limits, rtt_s: float) -> float
     if requests < 1:
         return 0.0
     pace = _pace(preset, limits, rtt_s)
-    per_minute = min(preset.per_minute, limits.per_minute)
-    # A slot of the minute is free a minute after its answer: a full minute's budget comes round once so often.
-    full, rest = divmod(requests - 1, per_minute)
+    # A slot of the minute is free a minute after its answer: a full minute's budget comes round that often.
+    full, rest = divmod(requests - 1, min(preset.per_minute, limits.per_minute))
     return max((requests - 1) / pace, full * (60 + rtt_s) + rest / pace) + rtt_s
 
 
 def _lasts(rounds: Sequence[int], preset: Preset, limits: Limits, rtt_s: float) -> float:
-    """Seconds from the first request to the last answer; a batch starts an interval after the last one did."""
+    """Seconds from the first request to the last answer; a batch starts an interval after the one before."""
     interval = preset.interval.total_seconds()
     waits = sum(max(interval, _takes(size, preset, limits, rtt_s)) for size in rounds[:-1])
     return waits + _takes(rounds[-1], preset, limits, rtt_s) + _TURNS * rtt_s
 
 
+def _most_in_second(preset: Preset, limits: Limits) -> int:
+    """The most that may leave in any second."""
+    per_second = min(preset.per_second, limits.per_second)
+    delay = preset.min_delay.total_seconds()
+    return per_second if delay <= 0 else max(1, min(per_second, math.ceil(round(1 / delay, 6))))
+
+
 def _most_in_minute(rounds: Sequence[int], preset: Preset, limits: Limits) -> int:
-    """The most that leaves in any 60 s."""
-    within = max(rounds) if preset.interval >= timedelta(minutes=1) else sum(rounds)
+    """The most that may leave in any 60 s."""
+    work = max(rounds) if preset.interval >= timedelta(minutes=1) else sum(rounds)
     by_pace = math.floor(60 * _pace(preset, limits, 0.0)) + 1
-    return min(within, preset.per_minute, limits.per_minute, by_pace)
+    return min(work, preset.per_minute, limits.per_minute, by_pace)

@@ -1,7 +1,7 @@
 -- name: ensure
 -- A row for each salon and stream; those that are there stay as they are. $1 companies, $2 streams.
-insert into @schema.sync_status (company_id, stream)
-select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s
+insert into @schema.sync_status (company_id, stream, due_at)
+select c, s, case when s <> 'companies' or c = 0 then now() end from unnest($1::bigint[]) c cross join unnest($2::text[]) s
 on conflict do nothing
 
 -- name: claim
@@ -48,6 +48,10 @@ set phase = 'stopped', last_error = $3, error_code = $4, error_since = coalesce(
     failures = failures + 1, due_at = greatest(due_at, clock_timestamp() + make_interval(secs => $2::float8)),
     updated_at = clock_timestamp()
 where company_id = $1 and stream <> 'companies' and claimed_by is null
+
+-- name: unstop
+-- The salon answers again: its other streams need not wait. $1 company.
+update @schema.sync_status set due_at = now() where company_id = $1 and phase = 'stopped' and claimed_by is null
 
 -- name: next_due
 -- Seconds until something is due that nobody works on.

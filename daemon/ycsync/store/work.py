@@ -207,6 +207,10 @@ class Work:
         """Rights or licence: all streams of the salon stop, and are tried again in so many seconds."""
         await self._database.execute(self._sql["stop_company"], company, due_in_s, error, code)
 
+    async def unstop(self, company: int) -> None:
+        """The salon answers again: its other streams are due now."""
+        await self._database.execute(self._sql["unstop"], company)
+
     async def want(
         self,
         companies: Sequence[int],

@@ -6,12 +6,13 @@ One answer is one moment, so what is not in it is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.errors import NotFound
+from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.model import CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
 from ycsync.plan.cursor import Cursor
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
@@ -59,11 +60,22 @@ async def run(batch: Batch) -> Result:
     return Result(proved=True, held_back=effect.held_back)
 
 
-async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, tuple[int, ...], datetime]:
-    """Read the salons of the user token; returns those that are to be synced.
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The salons to be synced, those that cannot be (and why), and when the list was read."""
 
-    `only`: the salons of the settings (empty: all that the token may manage). One that the list does not name is asked alone.
+    wanted: tuple[int, ...]
+    refused: dict[int, ApiError]
+    as_of: datetime
+
+
+async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, Listed]:
+    """Read the salons of the user token.
+
+    `only`: the salons of the settings (empty: all that the token may manage). One that the list does not name is asked
+    alone; if it is refused, the others go on.
     """
+    refused: dict[int, ApiError] = {}
     rows: dict[int, Any] = {}
     pages: list[PageRows] = []
     first: Page | None = None
@@ -80,7 +92,11 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, tupl
     assert first is not None
     for company in only:
         if company not in rows:
-            page = await batch.fetch(ep.company(company))
+            try:
+                page = await batch.fetch(ep.company(company))
+            except (NotFound, AccessDenied) as exc:
+                refused[company] = exc
+                continue
             parsed = parse_companies(page.rows)
             rows.update((row.id, row) for row in parsed.rows)
             pages.append(PageRows("companies", parsed.rows, parsed.rejects, page.observed_at))
@@ -88,4 +104,4 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, tupl
     batch.phase = "live"
     batch.expected = batch.done = len(rows)
     await batch.commit(Cursor(kind="delta", since=first.watermark), pages, proved_as_of=first.watermark)
-    return Result(proved=True), wanted, first.watermark
+    return Result(proved=True), Listed(wanted, refused, first.watermark)

@@ -1,0 +1,106 @@
+"""How are tables, spans of time and numbers shown: drawn on a terminal, plain and aligned elsewhere?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from rich import box
+from rich.cells import cell_len
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ycsync.cli.common import colour
+
+COLOURS = {
+    "fresh": "green",
+    "PASS": "green",
+    "filling": "cyan",
+    "waiting": "yellow",
+    "stale": "yellow",
+    "stopped": "red",
+    "FAIL": "red",
+    "off": "dim",
+    "High": "red",
+    "Low": "green",
+    "Very low": "green",
+    "Minimal": "green",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table: `right` names the columns of figures."""
+
+    headers: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    right: Collection[str] = field(default_factory=frozenset)
+
+    def plain(self) -> str:
+        """Aligned text, two spaces between the columns."""
+        lines = [self.headers, *self.rows]
+        widths = [max(cell_len(line[n]) for line in lines) for n in range(len(self.headers))]
+        return "\n".join(
+            "  ".join(
+                " " * (width - cell_len(cell)) + cell if header in self.right else cell + " " * (width - cell_len(cell))
+                for cell, width, header in zip(line, widths, self.headers, strict=True)
+            ).rstrip()
+            for line in lines
+        )
+
+    def drawn(self) -> Table:
+        """The same for a terminal."""
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for header in self.headers:
+            table.add_column(header, justify="right" if header in self.right else "left")
+        for row in self.rows:
+            table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
+        return table
+
+
+def show(grid: Grid) -> None:
+    """Print the table as the output wants it."""
+    if colour():
+        Console(highlight=False).print(grid.drawn())
+    else:
+        print(grid.plain())
+
+
+def painted(word: str) -> str:
+    """The word, coloured on a terminal."""
+    codes = {"green": "32", "red": "31"}
+    return f"\x1b[{codes[COLOURS[word]]}m{word}\x1b[0m" if colour() else word
+
+
+def span(seconds: float | None) -> str:
+    """`40 s`, `12 min`, `1 h 05 min`, `3 d 4 h`; a dash for None."""
+    if seconds is None:
+        return "-"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        minutes, rest = divmod(whole, 60)
+        return f"{minutes} min {rest:02d} s" if minutes < 10 and rest else f"{minutes} min"
+    minutes = round(whole / 60)
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def number(value: int) -> str:
+    """Digits in groups of three."""
+    return f"{value:,}"
+
+
+def percent(share: float) -> str:
+    """`80 %`."""
+    return f"{share * 100:.0f} %"
+
+
+def instant(value: datetime | None) -> str | None:
+    """For JSON: ISO 8601 in UTC, to the second."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")

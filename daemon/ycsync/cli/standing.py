@@ -1,0 +1,182 @@
+"""Is everything that is on complete and fresh, and when will it be? The figures of `status`, judged; pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from ycsync.cli.output import instant
+from ycsync.config import STREAMS, Settings
+from ycsync.service.summary import STALE_FACTOR, STALE_GRACE
+from ycsync.store.report import Standing, StreamRow
+
+State = Literal["fresh", "stale", "filling", "waiting", "stopped", "off"]
+
+STATUS_JSON = """\
+One object:
+  ok             true: all that is on is complete and fresh (exit code 0)
+  as_of          when this was true, by the database's clock; all instants are ISO 8601, UTC
+  preset         the preset of the configuration
+  services       running services: pid, version, started_at, preset, reload_problem (null: none)
+  requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
+                 preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
+  paused         company (0: all), since
+  quarantined    rows that could not be stored, open
+  streams        company (0: the list of salons), title (null: not known), stream,
+                 state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s,
+                 last_success_at, lag_s (everything older than that is there), requests, quarantined,
+                 paused, error, error_code, error_since, failures (in a row)
+New keys may be added; none is renamed or removed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database."""
+
+    row: StreamRow
+    title: str | None
+    state: State
+    lag_s: float | None
+    eta_s: float | None
+    paused: bool
+
+    @property
+    def well(self) -> bool:
+        """Complete and fresh, or switched off."""
+        return self.state in ("fresh", "off")
+
+
+def wanted_companies(standing: Standing, settings: Settings) -> tuple[int, ...]:
+    """The salons that the settings want: those named, else all that are listed."""
+    return settings.companies or tuple(salon.id for salon in standing.salons if salon.listed)
+
+
+def judge(standing: Standing, settings: Settings) -> tuple[Judged, ...]:
+    """Every stream that is on or ever was, by salon; one that is on and has no row yet waits."""
+    rows = {(row.company, row.stream): row for row in standing.streams}
+    wanted = wanted_companies(standing, settings)
+    rows.setdefault((0, "companies"), StreamRow(0, "companies"))
+    for company in wanted:
+        for stream, cadence in settings.streams.items():
+            if cadence is not None:
+                rows.setdefault((company, stream), StreamRow(company, stream))
+    titles = {salon.id: salon.title for salon in standing.salons}
+    order = {stream: n for n, stream in enumerate(STREAMS)}
+    keys = sorted(rows, key=lambda key: (key[0], order.get(key[1], len(order)), key[1]))
+    return tuple(_judged(rows[key], titles.get(key[0]), key[0] in wanted, standing, settings) for key in keys)
+
+
+def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing, settings: Settings) -> Judged:
+    listing = row.company == 0
+    cadence = settings.streams.get(row.stream)
+    if listing or row.stream == "companies":
+        # The time zones come from there: the list is read even when its own schedule is off.
+        cadence = cadence or STREAMS["companies"]
+        on = listing or (wanted and settings.streams.get(row.stream) is not None)
+    else:
+        on = wanted and cadence is not None
+    lag_s = None if row.proved_as_of is None else max(0.0, (standing.now - row.proved_as_of).total_seconds())
+    state: State
+    if not on or cadence is None:
+        state = "off"
+    elif row.phase == "stopped":
+        state = "stopped"
+    elif row.phase in ("filling", "closing"):
+        state = "filling"
+    elif row.phase == "new" or lag_s is None:
+        state = "waiting"
+    else:
+        state = "fresh" if lag_s <= fresh_for(cadence).total_seconds() else "stale"
+    paused = 0 in standing.pauses or row.company in standing.pauses
+    eta_s = eta(row, standing.now, settings.active.interval) if state == "filling" and not paused else None
+    return Judged(row, title, state, lag_s, eta_s, paused)
+
+
+def fresh_for(cadence: timedelta) -> timedelta:
+    """How old the proven state may be: a few cycles may fail before anybody needs to look."""
+    return cadence * STALE_FACTOR + STALE_GRACE
+
+
+def eta(row: StreamRow, now: datetime, interval: timedelta) -> float | None:
+    """Seconds until a pass that fills is through, at the speed that it had; None while nothing is known."""
+    if row.expected is None or row.done <= 0 or row.busy_s <= 0:
+        return None
+    left = max(0, row.expected - row.done)
+    work_s = left * row.busy_s / row.done
+    begun = row.batches + (1 if row.working else 0)
+    if row.batches == 0:
+        return work_s
+    # What is left takes further batches, each of which starts an interval after the one before.
+    further = math.ceil(left * begun / row.done)
+    idle_s = max(0.0, interval.total_seconds() - row.busy_s / begun)
+    due_s = 0.0 if row.working or row.due_at is None else max(0.0, (row.due_at - now).total_seconds())
+    return due_s + work_s + max(0, further - 1) * idle_s
+
+
+def everything_well(judged: tuple[Judged, ...]) -> bool:
+    """All that is on is complete and fresh, and there is a salon at all."""
+    return all(one.well for one in judged) and any(one.row.company and one.state == "fresh" for one in judged)
+
+
+def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) -> dict[str, Any]:
+    """The object of `status --json`, see STATUS_JSON."""
+    usage, limits, preset = standing.usage, settings.yclients, settings.active
+    return {
+        "ok": everything_well(judged),
+        "as_of": instant(standing.now),
+        "preset": settings.preset,
+        "services": [
+            {
+                "pid": worker.pid,
+                "version": worker.version,
+                "started_at": instant(worker.started_at),
+                "preset": worker.info.get("preset"),
+                "reload_problem": reload_problem(worker.info),
+            }
+            for worker in standing.workers
+            if worker.role == "service"
+        ],
+        "requests": {
+            "second": usage.second,
+            "minute": usage.minute,
+            "limit_second": limits.per_second,
+            "limit_minute": limits.per_minute,
+            "preset_second": min(preset.per_second, limits.per_second),
+            "preset_minute": min(preset.per_minute, limits.per_minute),
+            "throttled": usage.throttled,
+            "blocked_until": instant(usage.blocked_until),
+        },
+        "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "quarantined": sum(one.row.quarantined for one in judged),
+        "streams": [
+            {
+                "company": one.row.company,
+                "title": one.title,
+                "stream": one.row.stream,
+                "state": one.state,
+                "phase": one.row.phase,
+                "expected": one.row.expected,
+                "done": one.row.done,
+                "eta_s": None if one.eta_s is None else round(one.eta_s),
+                "last_success_at": instant(one.row.last_success_at),
+                "lag_s": None if one.lag_s is None else round(one.lag_s, 1),
+                "requests": one.row.requests,
+                "quarantined": one.row.quarantined,
+                "paused": one.paused,
+                "error": one.row.last_error,
+                "error_code": one.row.error_code,
+                "error_since": instant(one.row.error_since),
+                "failures": one.row.failures,
+            }
+            for one in judged
+        ],
+    }
+
+
+def reload_problem(info: dict[str, Any]) -> str | None:
+    """Why a service refused its last reload, if it did."""
+    told = info.get("reload")
+    problem = told.get("problem") if isinstance(told, dict) else None
+    return problem if isinstance(problem, str) else None

@@ -1,0 +1,127 @@
+-- name: now
+-- The database's clock is the one that ages are measured by.
+select now()
+
+-- name: salons
+-- Every salon that the database knows; `listed`: YCLIENTS still lists it and it is active.
+select id, title, active and deleted_at is null as listed from @schema.companies order by id
+
+-- name: streams
+-- How each stream stands, and for those that fill: how many batches of the pass have ended and how long all of them worked.
+-- The first batch of a pass starts before its first answer, hence the hour.
+with filling as (
+    select company_id, stream, pass_started_at from @schema.sync_status
+    where phase in ('filling', 'closing') and pass_started_at is not null
+), worked as (
+    select f.company_id, f.stream, count(b.finished_at) as batches,
+           sum(extract(epoch from coalesce(b.finished_at, now()) - b.started_at))::float8 as busy_s
+    from filling f join @schema.sync_batches b
+        on b.company_id = f.company_id and b.stream = f.stream
+        and b.started_at > f.pass_started_at - interval '1 hour'
+        and coalesce(b.finished_at, now()) > f.pass_started_at
+    group by f.company_id, f.stream
+), bad as (
+    -- Service categories come with the services.
+    select company_id, case stream when 'service_categories' then 'services' else stream end as stream, count(*) as rows
+    from @schema.quarantine where resolved_at is null group by 1, 2
+)
+select s.company_id as company, s.stream, s.phase, s.expected, s.done, s.requests, s.last_success_at, s.proved_as_of,
+       s.last_error, s.error_code, s.error_since, s.failures, s.pass_started_at, s.due_at,
+       s.claimed_by is not null as working, coalesce(w.batches, 0) as batches, coalesce(w.busy_s, 0) as busy_s,
+       coalesce(bad.rows, 0) as quarantined
+from @schema.sync_status s
+left join worked w on w.company_id = s.company_id and w.stream = s.stream
+left join bad on bad.company_id = s.company_id and bad.stream = s.stream
+order by s.company_id, s.stream
+
+-- name: usage
+-- Requests that left in the last second and the last minute behind one address, and how the server took them. $1 egress.
+select count(*) filter (where kind = 1 and used_at > now() - interval '1 second') as second,
+       count(*) filter (where kind = 60 and used_at > now() - interval '60 seconds') as minute,
+       coalesce((select throttled from @schema.limiter_egress where egress = $1), 0) as throttled,
+       (select nullif(slow_since, '-infinity') from @schema.limiter_egress where egress = $1) as throttled_at,
+       (select blocked_until from @schema.limiter_egress where egress = $1 and blocked_until > now()) as blocked_until
+from @schema.limiter_slots where egress = $1
+
+-- name: workers
+-- Processes that work the queue and were heard of within the last ten seconds.
+select role, pid, version, egress, started_at, beat_at, info::text as info
+from @schema.workers where beat_at > now() - interval '10 seconds' order by role, started_at
+
+-- name: pauses
+select company_id as company, since from @schema.pauses order by company_id
+
+-- name: batches
+-- What batches did in the last 24 hours, or, when there were none, ever.
+with recent as (
+    select * from @schema.sync_batches where started_at > now() - interval '24 hours'
+), chosen as (
+    select * from recent
+    union all
+    select * from @schema.sync_batches where not exists (select from recent)
+)
+select count(*) as batches, min(started_at) as since, coalesce(sum(requests), 0)::bigint as requests,
+       coalesce(sum(errors), 0)::bigint as errors, coalesce(sum(throttled), 0)::bigint as throttled,
+       count(*) filter (where outcome = 'failed') as failed, count(*) filter (where outcome = 'lost') as lost,
+       count(*) filter (where outcome = 'denied') as denied
+from chosen
+
+-- name: stuck
+-- Work that is claimed, or a batch that runs, by a worker that is gone or has not been heard of for 30 seconds.
+with living as (
+    select id from @schema.workers where beat_at > now() - interval '30 seconds'
+)
+select (select count(*) from @schema.sync_status s where s.claimed_by is not null and s.claimed_by not in (select id from living))
+     + (select count(*) from @schema.sync_batches b where b.finished_at is null
+            and (b.worker_id is null or b.worker_id not in (select id from living)))
+
+-- name: clients
+-- Clients that YCLIENTS still has. $1 companies. `nameless`: neither a name nor a phone. `shared`: phones of several of them.
+with live as (
+    select c.company_id, c.id, c.phone, c.visit_count,
+           c.name = '' and c.surname = '' and c.patronymic = '' and c.phone_raw = '' as nameless
+    from @schema.clients c where c.deleted_at is null and c.company_id = any ($1::bigint[])
+), visitors as (
+    select l.company_id, l.id from live l where l.visit_count > 0
+)
+select (select count(*) from live) as live,
+       (select count(*) from live where nameless) as nameless,
+       (select count(*) from live where phone is not null) as with_phone,
+       (select count(*) from visitors) as visitors,
+       (select count(*) from visitors v
+        where exists (select from @schema.records r where r.company_id = v.company_id and r.client_id = v.id)) as with_visits
+
+-- name: live
+-- Rows that YCLIENTS still has, by salon. $1 companies.
+select company_id as company, 'clients' as stream, count(*) as rows
+from @schema.clients where deleted_at is null and company_id = any ($1::bigint[]) group by company_id
+union all
+select company_id, 'records', count(*)
+from @schema.records where deleted_at is null and company_id = any ($1::bigint[]) group by company_id
+
+-- name: records
+-- $1 companies. `orphans`: lines of visits that are not there.
+select count(*) as stored, count(*) filter (where deleted_at is not null) as deleted,
+       count(*) filter (where client_id is null) as walk_ins,
+       (select count(*) from @schema.record_services l where l.company_id = any ($1::bigint[]) and not exists (
+            select from @schema.records r where r.company_id = l.company_id and r.id = l.record_id)) as orphans
+from @schema.records where company_id = any ($1::bigint[])
+
+-- name: unguarded
+-- Tables in which a key could come twice, because no valid unique index forbids it. $1 schema, $2 tables, $3 their keys.
+select t.name from unnest($2::text[], $3::text[]) as t(name, key)
+where not exists (
+    select from pg_index i
+    join pg_class c on c.oid = i.indrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = $1 and c.relname = t.name and i.indisunique and i.indisvalid and i.indpred is null
+      and t.key = (select string_agg(a.attname, ',' order by k.place)
+                   from unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
+                   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum))
+
+-- name: counts
+-- What a plan needs: how large each salon is. Every visit that was fetched counts, the cancelled ones too.
+select c.id as company, c.title,
+       (select count(*) from @schema.clients x where x.company_id = c.id and x.deleted_at is null) as clients,
+       (select count(*) from @schema.records x where x.company_id = c.id) as visits
+from @schema.companies c where c.deleted_at is null and c.active order by c.id

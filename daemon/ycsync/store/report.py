@@ -1,0 +1,202 @@
+"""What does the database hold, how fresh is it, and what happened to it? Read only, one moment for all figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ycsync.store.database import Connection, Database
+from ycsync.store.tables import TABLES
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRow:
+    """One row of sync_status, with what the batches of a pass that fills tell about its speed."""
+
+    company: int
+    stream: str
+    phase: str = "new"
+    expected: int | None = None
+    done: int = 0
+    requests: int = 0
+    last_success_at: datetime | None = None
+    proved_as_of: datetime | None = None
+    last_error: str | None = None
+    error_code: str | None = None
+    error_since: datetime | None = None
+    failures: int = 0
+    pass_started_at: datetime | None = None
+    due_at: datetime | None = None
+    working: bool = False
+    batches: int = 0  # of this pass, ended
+    busy_s: float = 0.0  # that the pass's batches worked
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Salon:
+    """`listed`: YCLIENTS still lists it, and it is active."""
+
+    id: int
+    title: str
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that works the queue, heard of within ten seconds. `info`: what it says of itself."""
+
+    role: str
+    pid: int
+    version: str
+    egress: str
+    started_at: datetime
+    beat_at: datetime
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Requests in the last second and minute behind one address; `throttled`: refusals ever, the last one when."""
+
+    second: int = 0
+    minute: int = 0
+    throttled: int = 0
+    throttled_at: datetime | None = None
+    blocked_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What batches did since `since`: the last 24 hours, or ever when those were idle."""
+
+    batches: int
+    since: datetime | None
+    requests: int
+    errors: int
+    throttled: int
+    failed: int
+    lost: int
+    denied: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How everything stands at the instant `now` of the database's clock."""
+
+    now: datetime
+    salons: tuple[Salon, ...]
+    streams: tuple[StreamRow, ...]
+    usage: Usage
+    workers: tuple[Worker, ...]
+    pauses: dict[int, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What the success criteria are judged by, of the same instant as `standing`."""
+
+    standing: Standing
+    batches: Batches
+    stuck: int
+    live: dict[tuple[int, str], int]
+    clients: int
+    nameless: int
+    with_phone: int
+    visitors: int  # clients that YCLIENTS says have visits
+    with_visits: int  # and of whom the database has any
+    records: int
+    deleted_records: int
+    walk_ins: int
+    orphan_lines: int
+    unguarded: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SalonCounts:
+    """How large one salon is, as the database knows it."""
+
+    company: int
+    title: str
+    clients: int
+    visits: int
+
+
+class Report:
+    """Reads one database; changes nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._sql = database.statements("report.sql")
+
+    @asynccontextmanager
+    async def _moment(self) -> AsyncIterator[Connection]:
+        async with self._database.transaction() as connection:
+            await connection.execute("set transaction isolation level repeatable read, read only")
+            yield connection
+
+    async def standing(self, egress: str) -> Standing:
+        """How everything stands."""
+        async with self._moment() as connection:
+            return await self._standing(connection, egress)
+
+    async def audit(self, egress: str, companies: Sequence[int] | None = None) -> Audit:
+        """What the success criteria are judged by. `companies`: None: all that are listed."""
+        async with self._moment() as connection:
+            standing = await self._standing(connection, egress)
+            listed = [salon.id for salon in standing.salons if salon.listed]
+            chosen = list(companies) if companies else listed
+            clients = await _one(connection, self._sql["clients"], chosen)
+            records = await _one(connection, self._sql["records"], chosen)
+            live = await connection.fetch(self._sql["live"], chosen)
+            batches = await _one(connection, self._sql["batches"])
+            keys = {table.name: "company_id,id" if table.scoped else "id" for table in TABLES.values()}
+            keys["record_services"] = "company_id,record_id,position"
+            unguarded = await connection.fetch(self._sql["unguarded"], self._database.schema, list(keys), list(keys.values()))
+            return Audit(
+                standing=standing,
+                batches=Batches(**batches),
+                stuck=await connection.fetchval(self._sql["stuck"]),
+                live={(row["company"], row["stream"]): row["rows"] for row in live},
+                clients=clients["live"],
+                nameless=clients["nameless"],
+                with_phone=clients["with_phone"],
+                visitors=clients["visitors"],
+                with_visits=clients["with_visits"],
+                records=records["stored"],
+                deleted_records=records["deleted"],
+                walk_ins=records["walk_ins"],
+                orphan_lines=records["orphans"],
+                unguarded=tuple(row["name"] for row in unguarded),
+            )
+
+    async def salons(self) -> tuple[Salon, ...]:
+        """Every salon that the database knows."""
+        return tuple(Salon(**row) for row in await self._database.fetch(self._sql["salons"]))
+
+    async def counts(self) -> tuple[SalonCounts, ...]:
+        """How large each listed salon is."""
+        return tuple(SalonCounts(**row) for row in await self._database.fetch(self._sql["counts"]))
+
+    async def _standing(self, connection: Connection, egress: str) -> Standing:
+        return Standing(
+            now=await connection.fetchval(self._sql["now"]),
+            salons=tuple(Salon(**row) for row in await connection.fetch(self._sql["salons"])),
+            streams=tuple(StreamRow(**row) for row in await connection.fetch(self._sql["streams"])),
+            usage=Usage(**await _one(connection, self._sql["usage"], egress)),
+            workers=tuple(
+                Worker(**{**row, "info": json.loads(row["info"])}) for row in await connection.fetch(self._sql["workers"])
+            ),
+            pauses={row["company"]: row["since"] for row in await connection.fetch(self._sql["pauses"])},
+        )
+
+
+async def _one(connection: Connection, query: str, *args: object) -> Mapping[str, Any]:
+    """The row of a statement that always gives one."""
+    row = await connection.fetchrow(query, *args)
+    assert row is not None
+    return dict(row)

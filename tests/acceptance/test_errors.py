@@ -1,0 +1,108 @@
+"""What is wrong is said with its remedy, the right exit code, and nothing half-written."""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from acceptance.conftest import Place
+from ycsync.simulator import Options
+
+
+async def tables(place: Place) -> set[str]:
+    """The tables of the schema."""
+    connection = await asyncpg.connect(place.database_url)
+    try:
+        rows = await connection.fetch("select tablename from pg_tables where schemaname = 'yclients'")
+        return {row["tablename"] for row in rows}
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("command", ["run", "sync"])
+async def test_a_bad_configuration_names_every_line(place: Place, command: str) -> None:
+    place.config.write_text("preset: fast\nstream: {clients: 5m}\nyclients: {per_minute: many}\n")
+    done = await place.run(command)
+    assert done.code == 2
+    assert "line 1" in done.err
+    assert "line 2" in done.err
+    assert "line 3" in done.err
+    assert await tables(place) == set()
+
+
+@pytest.mark.parametrize("command", ["run", "sync"])
+async def test_a_missing_token_is_named(place: Place, command: str) -> None:
+    done = await place.run(command, YCLIENTS_USER_TOKEN="")
+    assert done.code == 2
+    assert "YCLIENTS_USER_TOKEN" in done.err
+
+
+@pytest.mark.parametrize(
+    ("deny", "words"),
+    [("401", "YCLIENTS_USER_TOKEN"), ("403", "rights"), ("402", "licence")],
+)
+async def test_a_salon_that_refuses_is_said_with_the_remedy(place: Place, deny: str, words: str) -> None:
+    if deny == "401":
+        place.simulator.fail_next("401", times=1000)
+    else:
+        place.simulator.world.salons[4001].deny = deny
+    done = await place.run("sync")
+    assert done.code == 1
+    assert words in done.err, done.err
+    assert "secret" not in done.out + done.err
+    assert await place.fetchval("select count(*) from yclients.clients") == 0
+    shown = await place.run("status")
+    assert shown.code == 1
+
+
+async def test_no_database_is_said_with_the_remedy(place: Place) -> None:
+    url = "postgresql://someone:very-secret@127.0.0.1:1/nothing"
+    for command in ("run", "sync", "status"):
+        done = await place.run(command, YCSYNC_DATABASE_URL=url)
+        assert done.code == 1, done
+        assert "cannot be reached" in done.err
+        assert "very-secret" not in done.err
+
+
+async def test_a_database_that_is_not_ours_is_left_alone(place: Place) -> None:
+    connection = await asyncpg.connect(place.database_url)
+    try:
+        await connection.execute("create schema yclients; create table yclients.clients (id int, fio text)")
+        await connection.execute("insert into yclients.clients values (1, 'kept')")
+        done = await place.run("sync")
+        assert done.code == 1
+        assert "database.schema" in done.err
+        assert await tables(place) == {"clients"}
+        assert await connection.fetchval("select fio from yclients.clients") == "kept"
+    finally:
+        await connection.close()
+    assert place.simulator.report().requests == 0
+
+
+async def test_one_salon_without_rights_does_not_stop_the_others(place: Place, options: Options) -> None:
+    del options
+    place.simulator.world.salons[4002].deny = "403"
+    done = await place.run("sync")
+    assert done.code == 1
+    assert "4002" in done.err
+    assert "rights" in done.err
+    salon = place.simulator.world.salons[4001]
+    found = "select count(*) from yclients.records where company_id = 4001"
+    assert await place.fetchval(found) == len(salon.records)
+    assert await place.fetchval("select count(*) from yclients.sync_status where phase = 'stopped'") == 4
+
+
+async def test_a_salon_that_does_not_exist_does_not_stop_the_others(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + "companies: [4001, 999]\n")
+    done = await place.run("sync", "--company", "4001")
+    assert done.code == 0, done.err
+    other = await place.run("sync", "--company", "999")
+    assert other.code == 2
+    assert "999" in other.err
+
+
+@pytest.fixture
+def options(request: pytest.FixtureRequest) -> Options:
+    """A small salon, or two where the others are told of."""
+    two = "without_rights" in request.node.name
+    return Options(salons=2 if two else 1, clients=60, visits=600)

@@ -1,0 +1,144 @@
+"""The service as its user meets it: start, work, reload, stop, die and come back."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+
+import pytest
+
+from acceptance.conftest import Place
+from ycsync.simulator import Options
+
+
+async def test_a_started_service_fills_the_salon_and_says_that_it_is_ready(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("stream=records")
+    await place.until_log("service.ready")
+    async with asyncio.timeout(15):
+        while (await place.get("/readyz"))[0] != 200:
+            await asyncio.sleep(0.1)
+    salon = place.simulator.world.salons[4001]
+    assert await place.fetchval("select count(*) from yclients.records") == len(salon.records)
+    assert await place.fetchval("select count(*) from yclients.clients") == len(salon.clients)
+    assert (await place.get("/healthz"))[0] == 200
+    assert place.simulator.report().answers == {"200": place.simulator.report().requests}
+
+
+async def test_a_change_in_the_salon_is_in_the_database_within_a_cycle(place: Place) -> None:
+    assert (await place.run("sync")).code == 0
+    await place.start("run")
+    await place.until_log("service.ready")
+    salon = place.simulator.world.salons[4001]
+    client = next(iter(salon.clients))
+    salon.change_client(client, comment="new words")
+    async with asyncio.timeout(10):
+        while await place.fetchval(f"select comment from yclients.clients where id = {client}") != "new words":
+            await asyncio.sleep(0.1)
+
+
+async def test_a_good_reload_is_live_and_a_bad_one_changes_nothing(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    text = place.config.read_text()
+    place.config.write_text(text.replace("preset: test", "preset: other"))
+    good = await place.run("reload")
+    assert good.code == 0, good.err
+    assert "config.reloaded" in place.log()
+    place.config.write_text(text.replace("preset: test", "preset: none_such"))
+    bad = await place.run("reload")
+    assert bad.code == 2
+    assert "line 1" in bad.err
+    assert "none_such" in bad.err
+    service = place.processes[0]
+    service.send_signal(signal.SIGHUP)
+    await place.until_log("config.rejected")
+    assert service.returncode is None
+    status, body = await place.get("/api/status")
+    assert status == 200
+    assert isinstance(body, dict)
+    assert body["preset"] == "other"
+
+
+async def test_preset_use_edits_the_file_and_reloads_the_service(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    done = await place.run("preset", "use", "other")
+    assert done.code == 0, done.err
+    assert place.config.read_text().startswith("preset: other\n")
+    await place.until_log("config.reloaded")
+
+
+async def test_a_command_asks_the_running_service_and_follows_it(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    done = await place.run("sync", "staff", "clients")
+    assert done.code == 0, done.err
+    assert "by the service" in done.out
+
+
+async def test_a_second_service_on_one_configuration_is_refused(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    second = await place.run("run")
+    assert second.code == 1
+    assert "runs already" in second.err
+
+
+@pytest.fixture
+def options(request: pytest.FixtureRequest) -> Options:
+    """A slower and larger salon for the tests that stop in the middle."""
+    slow = "middle" in request.node.name
+    return Options(clients=900, visits=9000, latency=0.25, records_cap=300) if slow else Options(clients=150, visits=1500)
+
+
+async def test_sigterm_in_the_middle_of_a_pass_ends_it_within_two_seconds(place: Place) -> None:
+    service = await place.start("run")
+    await place.until(lambda: place.simulator.report().requests > 12, "requests")
+    begun = time.monotonic()
+    service.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(service.wait(), 5) == 0
+    assert time.monotonic() - begun < 2
+    before = place.simulator.report().requests
+    await asyncio.sleep(0.5)
+    assert place.simulator.report().requests == before
+    assert "service.stopped" in place.log()
+
+
+async def test_kill_9_in_the_middle_repeats_no_more_than_was_in_flight(place: Place) -> None:
+    service = await place.start("run")
+    await place.until(lambda: place.simulator.report().requests > 20, "requests")
+    service.kill()
+    await service.wait()
+    done = await place.fetchval("select done from yclients.sync_status where stream = 'records'")
+    before = place.simulator.report().requests
+    begun = time.monotonic()
+    await place.start("run", log="log2")
+    await place.until(lambda: place.simulator.report().requests > before, "it goes on")
+    assert time.monotonic() - begun < 5
+    await place.until_log("pass.proved", name="log2", timeout=40)
+    async with asyncio.timeout(40):
+        while (await place.get("/readyz"))[0] != 200:
+            await asyncio.sleep(0.1)
+    report = place.simulator.report()
+    assert isinstance(done, int)
+    assert done > 0
+    # In flight at the kill: at most six pages of visits, six of clients.
+    assert report.repeats <= 12, report
+    assert report.max_1s <= 5
+    assert report.max_60s <= 200
+    assert report.answers.get("429", 0) == 0
+    salon = place.simulator.world.salons[4001]
+    assert await place.fetchval("select count(*) from yclients.records") == len(salon.records)
+
+
+async def test_sync_interrupted_in_the_middle_keeps_its_progress_and_says_130(place: Place) -> None:
+    sync = await place.start("sync")
+    await place.until(lambda: place.simulator.report().requests > 12, "requests")
+    sync.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(sync.wait(), 5) == 130
+    assert "interrupted" in place.log()
+    again = await place.run("sync")
+    assert again.code == 0, again.err
+    assert place.simulator.report().repeats <= 12
