@@ -22,8 +22,8 @@ from ycsync.store.database import Database
 from ycsync.store.report import Report, Standing
 
 REFRESH_S = 1.0
-HEADERS = ("salon", "stream", "state", "done", "ETA", "last success", "lag", "requests", "quarantine")
-FIGURES = frozenset({"done", "ETA", "last success", "lag", "requests", "quarantine"})
+HEADERS = ("salon", "stream", "state", "done", "ETA", "success", "lag", "requests")
+FIGURES = frozenset({"done", "ETA", "success", "lag", "requests"})
 TITLE_LENGTH = 28
 
 
@@ -136,8 +136,10 @@ def _heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Sett
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())
         lines.append(f"PAUSED    {which}, for {age}; `ycsync resume` lets requests leave again")
-    if quarantined := sum(one.row.quarantined for one in judged):
-        lines.append(f"quarantine {number(quarantined)} rows could not be stored; the table quarantine says why")
+    for one in judged:
+        if one.row.quarantined:
+            rows = "row is" if one.row.quarantined == 1 else "rows are"
+            lines.append(f"quarantine  {_name(one)}, {one.row.stream}: {number(one.row.quarantined)} {rows} not in the table")
     return lines
 
 
@@ -159,10 +161,9 @@ def _grid(judged: tuple[view.Judged, ...]) -> Grid:
             f"{one.state}, paused" if one.paused and one.state != "off" else one.state,
             _done(one),
             span(one.eta_s),
-            "never" if one.row.last_success_at is None else f"{span(_age(one))} ago",
+            "never" if one.row.last_success_at is None else span(_age(one)),
             span(one.lag_s),
             number(one.row.requests),
-            number(one.row.quarantined) if one.row.quarantined else "-",
         )
         for one in judged
     ]

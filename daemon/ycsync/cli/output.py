@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -32,7 +32,7 @@ COLOURS = {
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table: `right` names the columns of figures."""
+    """A table: `right` names the columns of figures. A header may have several lines."""
 
     headers: tuple[str, ...]
     rows: Sequence[tuple[str, ...]]
@@ -40,21 +40,23 @@ class Grid:
 
     def plain(self) -> str:
         """Aligned text, two spaces between the columns."""
-        lines = [self.headers, *self.rows]
+        heads = [header.split("\n") for header in self.headers]
+        height = max(map(len, heads))
+        lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True)) + list(self.rows)
         widths = [max(cell_len(line[n]) for line in lines) for n in range(len(self.headers))]
-        return "\n".join(
-            "  ".join(
-                " " * (width - cell_len(cell)) + cell if header in self.right else cell + " " * (width - cell_len(cell))
-                for cell, width, header in zip(line, widths, self.headers, strict=True)
-            ).rstrip()
-            for line in lines
-        )
+        return "\n".join("  ".join(self._cells(line, widths)).rstrip() for line in lines)
+
+    def _cells(self, line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+        for cell, width, header in zip(line, widths, self.headers, strict=True):
+            space = " " * (width - cell_len(cell))
+            yield space + cell if header in self.right else cell + space
 
     def drawn(self) -> Table:
         """The same for a terminal."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for header in self.headers:
-            table.add_column(header, justify="right" if header in self.right else "left")
+        for n, header in enumerate(self.headers):
+            # Where it is narrow the first column, a name, gives way.
+            table.add_column(Text(header), justify="right" if header in self.right else "left", no_wrap=n > 0, vertical="top")
         for row in self.rows:
             table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
         return table
@@ -66,6 +68,11 @@ def show(grid: Grid) -> None:
         Console(highlight=False).print(grid.drawn())
     else:
         print(grid.plain())
+
+
+def narrow(grid: Grid) -> bool:
+    """Is it too wide for the terminal? Never true elsewhere."""
+    return colour() and max(map(cell_len, grid.plain().splitlines())) > Console().width
 
 
 def painted(word: str) -> str:

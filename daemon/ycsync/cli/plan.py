@@ -13,7 +13,7 @@ import typer
 from ycsync.api import Api, Request, Tally
 from ycsync.api import endpoints as ep
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
-from ycsync.cli.output import Grid, number, percent, show, span
+from ycsync.cli.output import Grid, narrow, number, percent, show, span
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
 from ycsync.errors import ApiError, DatabaseError, NotFound, UsageError
@@ -37,11 +37,7 @@ from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
 
 AT_ONCE = 6
 DOCUMENTED_PAGE = 300
-HEADERS = (
-    "preset", "requests", "batches", "duration", "limit", "risk",
-    "| one a client:", "requests ", "batches ", "duration ", "limit ", "risk ",
-)  # fmt: skip
-FIGURES = frozenset(name for name in HEADERS if name.strip() in ("requests", "batches", "duration", "limit"))
+COSTS = ("requests", "batches", "duration", "limit", "risk")
 
 PLAN_JSON = """\
 One object:
@@ -212,11 +208,7 @@ def _print(settings: Settings, source: str, sizes: Sequence[Size]) -> None:
     origin = {"given": "as given", "database": "as the database has them", "live": "as YCLIENTS counts them"}[source]
     print(f"{salons}{number(clients)} clients, {number(visits)} visits, {origin}; into an empty database")
     print(f"limits {limits.per_minute} requests a minute, {limits.per_second} a second; answers in {RTT_S * 1000:.0f} ms\n")
-    rows = [
-        (f"{'*' if name == settings.preset else ' '} {name}", *_cells(bulk), "|", *_cells(single))
-        for name, bulk, single in _costs(settings, sizes)
-    ]
-    show(Grid(HEADERS, rows, FIGURES))
+    _show(settings, _costs(settings, sizes))
     way, why = _picks(settings, sizes)
     print(f"\nycsync goes {'in bulk' if way == 'bulk' else 'client by client'}: {why}.")
     small = sum(bulk_requests(size.visits, DOCUMENTED_PAGE) for size in sizes)
@@ -228,6 +220,28 @@ def _print(settings: Settings, source: str, sizes: Sequence[Size]) -> None:
     a_day = quiet_requests_per_day(settings.streams)
     print(f"After that a quiet salon takes 2 requests a cycle, {number(a_day)} a day, and its nightly recheck.")
     print("limit: the largest share of it that is used in any minute or second; what is left is for other programs.")
+
+
+def _show(settings: Settings, costs: list[tuple[str, Cost, Cost]]) -> None:
+    """Both ways side by side; on a narrow terminal one below the other."""
+    names = [f"{'*' if name == settings.preset else ' '} {name}" for name, _, _ in costs]
+    bulk = _grid("in bulk", names, [cost for _, cost, _ in costs])
+    single = _grid("one a client", names, [cost for _, _, cost in costs])
+    both = Grid(
+        (*bulk.headers, *(f"\n{header}" if "\n" not in header else header for header in single.headers[1:])),
+        [(*one, *other[1:]) for one, other in zip(bulk.rows, single.rows, strict=True)],
+        {*bulk.right, *single.right, *(f"\n{header}" for header in single.right)},
+    )
+    if narrow(both):
+        show(bulk)
+        show(single)
+    else:
+        show(both)
+
+
+def _grid(way: str, names: Sequence[str], costs: Sequence[Cost]) -> Grid:
+    headers = ("preset", f"{way}\n{COSTS[0]}", *COSTS[1:])
+    return Grid(headers, [(name, *_cells(cost)) for name, cost in zip(names, costs, strict=True)], frozenset(headers[1:5]))
 
 
 def _cells(cost: Cost) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ and the list of clients is read whole, because it has no other way to tell a del
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Literal
 from zoneinfo import ZoneInfo
 
@@ -36,11 +36,12 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     since: datetime | None = None
     rounds: int = 0
     rechecked_on: date | None = None
-    size: int = 0  # rows a page that worked last
+    size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
     inclusive: bool = False
     search: bool = False  # the list of full cards is gone: clients/search is used
     held_back: int = 0  # rows that a sweep did not delete because they were too many
     delta_ignored: bool = False  # the server does not filter by changed_after
+    swept: bool = False  # a whole reading missed rows: they are gone if the deltas that close it do not bring them
 
     @property
     def busy(self) -> bool:
@@ -70,8 +71,15 @@ def changed_after(since: datetime, zone: ZoneInfo) -> str:
     whichever the server chooses, the instant is not later than was meant.
     """
     instant = since - OVERLAP
-    walls = (instant.astimezone(place).replace(tzinfo=None) for place in (UTC, zone, _MOSCOW))
-    return min(walls).strftime("%Y-%m-%dT%H:%M:%S")
+    return min(_wall(instant, place) for place in (UTC, zone, _MOSCOW)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _wall(instant: datetime, place: tzinfo) -> datetime:
+    wall = instant.astimezone(place)
+    # An hour that the clock shows twice may be read as the later one: the hour before it is shown once.
+    if wall.replace(fold=0).utcoffset() != wall.replace(fold=1).utcoffset():
+        wall -= timedelta(hours=1)
+    return wall.replace(tzinfo=None)
 
 
 def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> Cursor:
@@ -84,10 +92,16 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
     if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
         cursor = replace(cursor, kind="full", rounds=0)
     elif night:
-        cursor = replace(cursor, kind="recheck", rounds=0)
+        cursor = replace(cursor, kind="recheck", rounds=0, size=cursor.size if cursor.search else _larger(cursor.size, stream))
     else:
         cursor = replace(cursor, kind="delta", rounds=0)
     return _reading(cursor, stream, local.date(), zone, recheck_days)
+
+
+def _larger(size: int, stream: str) -> int:
+    """Pages that failed once need not fail for ever: each night they may be twice as large."""
+    most = scans.MAX_SIZE if stream == "clients" else sweeps.MAX_SIZE
+    return 0 if size * 2 >= most else size * 2
 
 
 def _reading(cursor: Cursor, stream: str, today: date, zone: ZoneInfo, recheck_days: int) -> Cursor:
@@ -112,8 +126,8 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
     whole = cursor.kind == "full" or (cursor.kind == "recheck" and stream == "clients")
     if cursor.sweep is not None:
         cursor = replace(cursor, inclusive=cursor.sweep.inclusive)
-    # A cap or a size that worked is kept; a delta of a few rows teaches nothing.
-    cursor = replace(cursor, size=reading.size, sweep=None, scan=None)
+    # The server's cap is learnt anew from each reading's first page, for nothing.
+    cursor = replace(cursor, sweep=None, scan=None)
     if cursor.kind != "delta":
         cursor = replace(cursor, rechecked_on=today)
     if whole:

@@ -4,7 +4,8 @@ Clients have no dates to make windows of, so they are read page by page while th
 interval of ids: every client between its first and its last id stands on it. So pages are asked so that they overlap by a
 few rows; if the next page begins at or below the last id that is covered, there is no gap between them, whatever was
 inserted or deleted meanwhile. If it begins above, rows vanished and others may have slipped between: a page further back is
-asked. The list is covered when a page that reaches its end has joined on. Counts are never trusted for that.
+asked. The list is covered when a page that reaches its end has joined on. A count may say that there is more, and then the
+next page is asked; that there is no more, it is believed only of a page shorter than another one.
 
 What is assumed: the list is ordered by id, ascending (documented). Each page is checked; where the order is another one, the
 join is proved by a row that both pages hold, which needs no more than an order that stays.
@@ -69,7 +70,8 @@ def asks(scan: Scan, room: int) -> tuple[Ask, ...]:
     if scan.longest == 0:
         return (Ask(1, scan.size),)
     out: list[Ask] = []
-    pos = max(0, scan.pos - scan.back * scan.size)
+    # The further back, the larger the steps: where the server cut its pages in the middle, places are far from where they were.
+    pos = max(0, scan.pos - scan.back * (scan.back + 1) // 2 * scan.size)
     while len(out) < room:
         ask = ask_at(pos, scan.size)
         out.append(ask)
@@ -100,21 +102,27 @@ def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | N
     """The scan after one page. `ids`: the distinct ids in the page's order; `rows`: how many rows it held."""
     ascending = scan.ascending and all(a < b for a, b in pairwise(ids))
     short = rows < ask.count
-    promised = rows % 25 == 0 if total is None else ask.start + rows < total
-    # Shorter than any page so far, with more promised: perhaps the server's own cap, or a count that lies. The next page
-    # will tell; a page shorter than one that was given before is the end, whatever is promised.
-    capped = short and promised and rows >= MIN_SIZE and ask.count > scan.longest
-    joins = scan.pos == 0 or _joins(msgspec.structs.replace(scan, ascending=ascending), ids)
+    promised = rows >= max(MIN_SIZE, scan.longest) if total is None else ask.start + rows < total
+    # As long as the longest page so far: perhaps it is the server's own cap that ends it, whatever its count says.
+    more = short and (promised or (rows >= MIN_SIZE and rows > scan.longest))
+    # From the list's beginning there is nothing to join on to.
+    joins = ask.start == 0 or _joins(msgspec.structs.replace(scan, ascending=ascending), ids)
+    if ascending:
+        fresh = bool(ids) and ids[-1] > scan.last_id
+    else:
+        fresh = ask.start + rows > scan.pos and not set(ids) <= set(scan.tail)
+    done = short and not (more and fresh)
+    longest = scan.longest
     scan = msgspec.structs.replace(
         scan,
         ascending=ascending,
-        size=min(scan.size, rows) if capped else scan.size,
+        size=min(scan.size, rows) if more and fresh and rows >= MIN_SIZE else scan.size,
         longest=max(scan.longest, rows),
         total=total,
     )
     if not joins:
         return msgspec.structs.replace(scan, back=scan.back + 1), Verdict.AGAIN
-    if capped and scan.pos > 0:
+    if not ascending and not done and short and longest > rows:
         # Page numbers meant other places than was thought: what is stored is right, but where it stands is not known.
         return scan, Verdict.JOINED
     return (
@@ -122,10 +130,10 @@ def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | N
             scan,
             pos=ask.start + rows,
             last_id=max(scan.last_id, ids[-1]) if ids else scan.last_id,
-            tail=ids[-OVERLAP:],
+            tail=ids[-OVERLAP:] if ids else scan.tail,
             back=0,
-            done=short and not capped,
-            single=scan.pos == 0 and short and not capped,
+            done=done,
+            single=done and ask.start == 0,
         ),
         Verdict.JOINED,
     )

@@ -58,6 +58,7 @@ class Answer(msgspec.Struct, frozen=True):
     after_midnight: bool = False  # a row on the window's last day, later than 00:00
     outside: int = 0
     staff: tuple[int, ...] = ()
+    steady: int = 0  # distinct rows that have not changed since the sweep began: they stand where they stood
     next_page_empty: bool | None = None  # the answer to a probe
 
 
@@ -74,7 +75,7 @@ class Day(msgspec.Struct, frozen=True):
 
     day: date
     total: int
-    found: int
+    found: int  # steady rows only: of rows that came meanwhile, one may hide another that was not found
     open: int
 
 
@@ -86,6 +87,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     scope_lo: date | None = None
     total: int | None = None
     seen: int = 0
+    steady: int = 0  # rows seen that have not changed since it began, each counted once
     size: int = MAX_SIZE
     longest: int = 0
     lies: bool = False
@@ -154,9 +156,9 @@ def judge(sweep: Sweep, answer: Answer) -> Verdict:
             return Verdict.WHOLE
         return Verdict.PROBE if full or sweep.longest == 0 else Verdict.WHOLE
     if answer.distinct >= total:
-        # A count that equals a page exactly may be the page's, not the window's.
-        round_number = answer.rows >= 100 and answer.rows % 50 == 0 and answer.rows >= sweep.longest
-        return Verdict.PROBE if answer.rows == answer.asked or round_number else Verdict.WHOLE
+        # A count that a page as long as any fulfils may be the page's, not the window's.
+        longest = answer.rows >= MIN_SIZE and answer.rows >= sweep.longest
+        return Verdict.PROBE if answer.rows >= answer.asked or longest else Verdict.WHOLE
     if answer.rows < total and (full or (answer.rows >= 100 and answer.rows % 50 == 0)):
         return Verdict.SPLIT
     return Verdict.PROBE
@@ -172,7 +174,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
     )
     size = sweep.size
     if verdict is Verdict.SPLIT and not lies and 0 < answer.rows < answer.asked:
-        size = min(size, answer.rows)  # the server's own cap, learnt from its answer
+        size = min(size, max(answer.rows, MIN_SIZE))  # the server's own cap, learnt from its answer
     sweep = msgspec.structs.replace(
         sweep,
         longest=max(sweep.longest, answer.rows),
@@ -194,7 +196,8 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
     if window.lo is not None and window.hi is not None and window.staff_id is None and window.client_id is None:
         rows_a_day = max(answer.rows, 0.5) / ((window.hi - window.lo).days + 1)
         density = (density + 4 * rows_a_day) / 5 if density else rows_a_day
-    sweep = msgspec.structs.replace(sweep, pending=rest, seen=sweep.seen + answer.distinct, density=density)
+    sweep = msgspec.structs.replace(sweep, pending=rest, density=density)
+    sweep = msgspec.structs.replace(sweep, seen=sweep.seen + answer.distinct, steady=sweep.steady + answer.steady)
     return _day(sweep, window, answer), Verdict.WHOLE
 
 
@@ -222,7 +225,14 @@ def _root(sweep: Sweep, answer: Answer, verdict: Verdict, today: date) -> Sweep:
 
 
 def split(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
-    """Smaller windows that together cover `window`, newest first."""
+    """Smaller windows that together cover `window`, newest first; one that is no smaller is read page by page."""
+    replace = msgspec.structs.replace
+    whole = replace(window, estimate=0)
+    pieces = _pieces(window, answer, sweep)
+    return tuple(replace(piece, paged=True) if replace(piece, estimate=0) == whole else piece for piece in pieces)
+
+
+def _pieces(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
     total = max(answer.total or 0, answer.rows + 1)
     parts = max(2, math.ceil(total / (FILL * sweep.size)))
     day = timedelta(days=1)
@@ -231,10 +241,8 @@ def split(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
         return (replace(window, paged=True),)
     if window.lo is not None and window.hi is not None:
         days = (window.hi - window.lo).days + 1
-        if days == 1:
+        if days == 1 or (not sweep.inclusive and days == 2):
             return _by_staff(window, answer)
-        if not sweep.inclusive and days == 2:
-            return (replace(window, paged=True, estimate=total),)
         step = max(1, days // parts)
         overlap = timedelta(days=0) if sweep.inclusive else day
         pieces: list[Window] = []
@@ -297,7 +305,7 @@ def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
         if day.day != window.lo:
             days.append(day)
             continue
-        day = Day(day.day, day.total, day.found + answer.distinct, day.open - 1)
+        day = Day(day.day, day.total, day.found + answer.steady, day.open - 1)
         if day.open > 0:
             days.append(day)
         elif day.found < day.total:
@@ -313,7 +321,7 @@ def by_client(sweep: Sweep, clients: int) -> Sweep:
 
 def then_windows(sweep: Sweep) -> Sweep:
     """The clients are done, but the salon counts more visits than they have (walk-ins): read the windows too."""
-    return msgspec.structs.replace(sweep, clients=None, planned=False, seen=0, frontier=None, started=False)
+    return msgspec.structs.replace(sweep, clients=None, planned=False, seen=0, steady=0, frontier=None, started=False)
 
 
 def shrink(sweep: Sweep) -> Sweep:

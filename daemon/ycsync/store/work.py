@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -77,9 +78,26 @@ class BatchTotals:
 
 
 def this_host() -> str:
-    """This boot of this machine, and the namespace in which process ids are ours."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    return f"{boot}/{os.readlink('/proc/self/ns/pid')}"
+    """This machine, and the namespace in which process ids are ours.
+
+    The unit's sandbox hides /proc/sys, so the boot's id cannot be asked; a process's start time tells boots apart well enough.
+    """
+    try:
+        machine = Path("/etc/machine-id").read_text("ascii").strip()
+    except OSError:
+        machine = ""
+    return f"{machine or socket.gethostname()}/{os.readlink('/proc/self/ns/pid')}"
+
+
+def is_gone(pid: int, started: str) -> bool:
+    """Is it certain that this process of ours is no more? Another user's process that lives is never called gone."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False  # it, or a later one with its number, lives: its worker falls silent if it is not the one
+    return process_start(pid) != started
 
 
 def process_start(pid: int) -> str | None:
@@ -129,7 +147,7 @@ class Work:
     async def reap(self) -> list[int]:
         """Free what dead workers held: claims, and the request slots of those whose process is known to be gone."""
         local = await self._database.fetch(self._sql["local_workers"], this_host())
-        dead = [row["id"] for row in local if process_start(row["pid"]) != row["pid_start"]]
+        dead = [row["id"] for row in local if is_gone(row["pid"], row["pid_start"])]
         gone = [row["id"] for row in await self._database.fetch(self._sql["reap"], dead, WORKER_SILENT_S)]
         if dead:
             await self._database.execute(self._sql["free_slots"], dead)

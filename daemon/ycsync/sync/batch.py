@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from ycsync.api import Api, Page, Request, Tally
 from ycsync.config import Settings
 from ycsync.logs import ROW_QUARANTINED, emit, get_logger
+from ycsync.model import Parsed
 from ycsync.plan.cursor import Cursor, encode
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
 from ycsync.store.work import Claim
@@ -19,8 +20,10 @@ from ycsync.store.work import Claim
 CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
 SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
 CLOSED_TRIES = 2  # a page that fails so often is asked smaller
+REPEATED_TRIES = 2  # a page that shows a row twice may have lost another one for it: it is asked so often again
 
 T = TypeVar("T")
+R = TypeVar("R")
 _log = get_logger(__name__)
 
 
@@ -64,6 +67,18 @@ class Batch:
             tries=self.settings.active.max_retries + 1 if tries is None else tries,
             priority=self.priority,
         )
+
+    async def read(
+        self, request: Request, parse: Callable[[tuple[bytes, ...]], Parsed[R]], *, tries: int | None = None
+    ) -> tuple[Page, Parsed[R]]:
+        """One answer and its rows; one that shows a row twice is asked again."""
+        for _ in range(REPEATED_TRIES):
+            page = await self.fetch(request, tries=tries)
+            parsed = parse(page.rows)
+            if not repeats(parsed):
+                return page, parsed
+        page = await self.fetch(request, tries=tries)
+        return page, parse(page.rows)
 
     async def commit(
         self,
@@ -116,6 +131,17 @@ class Result:
     proved: bool
     wait_s: float | None = None
     held_back: int = 0
+
+
+def distinct(parsed: Parsed[Any]) -> int:
+    """Rows of an answer, each id once; a row whose id cannot be read counts as one."""
+    ids = {str(entity) for entity in parsed.ids}
+    return len(ids) + sum(1 for reject in parsed.rejects if reject.entity_id not in ids)
+
+
+def repeats(parsed: Parsed[Any]) -> bool:
+    """Does an answer show a row twice? Then another one may be missing, and nothing is gone for not standing in it."""
+    return distinct(parsed) < parsed.seen
 
 
 class InFlight(dict[asyncio.Task[Any], T]):

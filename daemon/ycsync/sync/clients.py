@@ -15,10 +15,14 @@ from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan, Verdict
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result
+from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats
 
 STREAM = "clients"
 IGNORED_AFTER = timedelta(hours=26)
+# What clients/search does not tell; a card that is known keeps it.
+NOT_IN_SEARCH = frozenset(
+    ("surname", "patronymic", "sex_id", "birth_date", "importance_id", "card", "comment", "categories", "balance", "changed_at")
+)
 _log = get_logger(__name__)
 
 
@@ -60,8 +64,10 @@ class ClientsBatch:
                         await self._smaller()
                         break
                     except NotFound:
-                        await self._search_instead()
-                        break
+                        if (empty := await self._nobody(ask)) is None:
+                            await self._search_instead()
+                            break
+                        page, parsed = empty
                     flight.pop(task, None)
                     if not await self._absorb(ask, page, parsed) or self.result is not None:
                         break
@@ -72,8 +78,25 @@ class ClientsBatch:
             request = ep.clients_search(self.batch.company, ask)
         else:
             request = ep.clients(self.batch.company, ask, scan.changed_after)
-        page = await self.batch.fetch(request, tries=CLOSED_TRIES if scan.size > scans.MIN_SIZE else None)
-        return page, parse_clients(CompanyId(self.batch.company), page.rows, self.batch.zone)
+        tries = CLOSED_TRIES if scan.size > scans.MIN_SIZE else None
+        return await self.batch.read(request, self._parse, tries=tries)
+
+    def _parse(self, rows: tuple[bytes, ...]) -> Parsed[Client]:
+        return parse_clients(CompanyId(self.batch.company), rows, self.batch.zone)
+
+    async def _nobody(self, ask: Ask) -> tuple[Page, Parsed[Client]] | None:
+        """404 may mean "none on this page", or that the list is no more: an empty page, or None for the latter."""
+        company = self.batch.company
+        if self.cursor.search:
+            return None
+        try:
+            page = await self.batch.fetch(ep.clients(company, Ask(1, 1), None))
+        except NotFound:
+            page = await self.batch.fetch(ep.clients_search(company, Ask(1, 1)))
+            if page.rows:
+                return None
+        # What changed while this was asked is not in the empty page: it is as old as the cursor's last word.
+        return msgspec.structs.replace(page, rows=(), total=0), self._parse(())
 
     async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[Client]) -> bool:
         """Store one page; False when what was asked after it is void."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ycsync.api import Page, Request
@@ -16,7 +17,7 @@ from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.model import CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
 from ycsync.plan.cursor import Cursor
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import SWEEP_SHARE, Batch, Result
+from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats
 
 COMPANIES_A_PAGE = 200
 MAX_PAGES = 500
@@ -37,12 +38,11 @@ async def run(batch: Batch) -> Result:
     rows = 0
     for table, request, parse in _LISTS[batch.claim.stream]:
         try:
-            page = await batch.fetch(request(batch.company))
+            page, parsed = await batch.read(request(batch.company), partial(parse, CompanyId(batch.company)))
         except NotFound:
             # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
             continue
-        parsed = parse(CompanyId(batch.company), page.rows)
-        whole = page.total is None or page.total <= parsed.seen
+        whole = not repeats(parsed) and (page.total is None or page.total <= parsed.seen)
         swept = Swept(parsed.ids, "ids") if whole else None
         pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
         as_of = page.watermark if as_of is None else min(as_of, page.watermark)
