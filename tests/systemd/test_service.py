@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -62,7 +63,10 @@ def test_start_reload_and_stop_in_the_middle(salon: Machine) -> None:
     journal = salon.journal()
     assert "service.stopped" in journal
     assert "synthetic" not in journal
-    assert '"PRIORITY":"3"' not in salon.journal(output="json").replace(" ", "")
+    lines = [json.loads(line) for line in salon.journal(output="json").splitlines() if line.startswith("{")]
+    priorities = {line["MESSAGE"].split(" ")[0]: line["PRIORITY"] for line in lines if "event=" in line["MESSAGE"]}
+    assert priorities["event=service.ready"] == "6"
+    assert "3" not in priorities.values()
 
 
 def test_a_started_service_completes_the_salon_and_survives_a_kill(salon: Machine) -> None:
