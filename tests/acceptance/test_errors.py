@@ -45,7 +45,7 @@ async def test_a_salon_that_refuses_is_said_with_the_remedy(place: Place, deny: 
     if deny == "401":
         place.simulator.fail_next("401", times=1000)
     else:
-        place.simulator.world.salons[4001].deny = deny
+        place.simulator.world.salons[4001].deny = "403" if deny == "403" else "402"
     done = await place.run("sync")
     assert done.code == 1
     assert words in done.err, done.err

@@ -258,8 +258,7 @@ def test_a_record_without_a_client_object_may_have_the_clients_id() -> None:
         ({"deleted": "secretname"}, "deleted: neither yes nor no"),
         ({"last_change_date": "secretname"}, "changed_at: not a date"),
         ({"create_date": "2026-02-30T00:00:00+0300"}, "created_at: not a date"),
-        ({"company_id": 1}, "company_id: another salon's row"),
-        ({"company_id": True}, "company_id: not an id"),
+        ({"company_id": 1}, None),  # the salon is the one that was asked; what a payload says of it differs in chains
         ({"company_id": "4564"}, None),
         ({"company_id": 0}, None),
     ],

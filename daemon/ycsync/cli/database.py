@@ -101,7 +101,7 @@ async def _erase(loaded: Loaded, company: int, client: int | None) -> int:
 def _returns(loaded: Loaded, company: int, client: int | None) -> str:
     """What would bring it back."""
     if client is not None:
-        return "If YCLIENTS still has this client, the next reading of the whole list brings the card back: erase it there."
+        return "If YCLIENTS still has this client, the next reading of the card or of a visit brings it back: erase it there."
     if company in loaded.settings.companies:
         return f"The configuration still names salon {company}: take it out of `companies`, or it is fetched again."
     if not loaded.settings.companies:

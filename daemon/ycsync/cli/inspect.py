@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Annotated
 
 import typer
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 
 from ycsync.cli import criteria as checks
@@ -88,24 +89,23 @@ async def _status(loaded: Loaded, as_json: bool) -> int:
 async def _watch(loaded: Loaded) -> int:
     """Until Ctrl-C, which is how it is meant to end."""
     settings = loaded.settings
-    console = Console(highlight=False)
-    drawn = colour()
-    async with reading(loaded) as database:
-        report = Report(database)
-        judged: tuple[view.Judged, ...] = ()
-        with Live(console=console, auto_refresh=False, screen=drawn, vertical_overflow="ellipsis") as live:
-            try:
+    judged: tuple[view.Judged, ...] = ()
+    with Live(auto_refresh=False, screen=True, vertical_overflow="ellipsis") if colour() else nullcontext() as live:
+        try:
+            async with reading(loaded) as database:
+                report = Report(database)
                 while True:
                     standing = await report.standing(settings.yclients.egress)
                     # What needs a look comes first: a screen may be too short for all.
                     judged = tuple(sorted(view.judge(standing, settings), key=lambda one: one.well))
-                    if drawn:
+                    if live is not None:
                         live.update(_screen(standing, judged, settings), refresh=True)
                     else:
-                        print("\n".join([*_heading(standing, judged, settings), _grid(judged).plain(), ""]), flush=True)
+                        lines = (*_heading(standing, judged, settings), "", _grid(judged).plain())
+                        print("\n".join((*lines, "", *_troubles(standing, judged), "")), flush=True)
                     await asyncio.sleep(REFRESH_S)
-            except asyncio.CancelledError:
-                return 0 if view.everything_well(judged) else 1
+        except asyncio.CancelledError:
+            return 0 if view.everything_well(judged) else 1
 
 
 def _screen(standing: Standing, judged: tuple[view.Judged, ...], settings: Settings) -> RenderableType:

@@ -36,6 +36,7 @@ from ycsync.store.report import Report
 from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
 
 AT_ONCE = 6
+SMALLEST_PAGE = 20
 DOCUMENTED_PAGE = 300
 COSTS = ("requests", "batches", "duration", "limit", "risk")
 
@@ -144,10 +145,11 @@ async def _companies(api: Api, tries: int) -> tuple[int, ...]:
     active: dict[int, bool] = {}
     for page in range(1, MAX_PAGES):
         answer = await api.fetch(ep.companies(page, COMPANIES_A_PAGE), Tally(), tries=tries)
-        rows = parse_companies(answer.rows).rows
-        new = [row for row in rows if row.id not in active]
+        parsed = parse_companies(answer.rows)
+        new = [row for row in parsed.rows if row.id not in active]
         active.update((row.id, row.active) for row in new)
-        if not new or (answer.total is not None and len(active) >= answer.total):
+        # As sync.lists reads it: the server chooses the page's size, and no page is as small as that but the last.
+        if not new or parsed.seen < SMALLEST_PAGE or (answer.total is not None and len(active) >= answer.total):
             break
     found = tuple(sorted(company for company, is_active in active.items() if is_active))
     if not found:

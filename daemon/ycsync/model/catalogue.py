@@ -57,22 +57,22 @@ _staff = decoder_for(_RawStaff)
 
 def parse_companies(raws: Sequence[bytes]) -> Parsed[Company]:
     """Salons, from `GET /companies` or `GET /company/{id}`."""
-    return parse_page(None, raws, _companies, _company)
+    return parse_page(raws, _companies, _company)
 
 
 def parse_service_categories(company: CompanyId, raws: Sequence[bytes]) -> Parsed[ServiceCategory]:
     """Headings of the price list, from `GET /company/{id}/service_categories`."""
-    return parse_page(company, raws, _service_categories, _service_category)
+    return parse_page(raws, _service_categories, _service_category)
 
 
 def parse_services(company: CompanyId, raws: Sequence[bytes]) -> Parsed[Service]:
     """Lines of the price list, from `GET /company/{id}/services`."""
-    return parse_page(company, raws, _services, _service)
+    return parse_page(raws, _services, _service)
 
 
 def parse_staff(company: CompanyId, raws: Sequence[bytes]) -> Parsed[Staff]:
     """Masters, from `GET /company/{id}/staff`."""
-    return parse_page(company, raws, _staff, _master)
+    return parse_page(raws, _staff, _master)
 
 
 def _company(entity: int, payload: _RawCompany, text: str) -> Company:

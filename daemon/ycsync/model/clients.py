@@ -55,7 +55,7 @@ def parse_clients(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo | No
     def build(entity: int, payload: _RawClient, text: str) -> Client:
         return _client(entity, payload, text, local)
 
-    return parse_page(company, raws, _clients, build)
+    return parse_page(raws, _clients, build)
 
 
 def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client:

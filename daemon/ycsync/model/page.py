@@ -19,7 +19,6 @@ class RawEntity(msgspec.Struct):
     """The fields that every payload may have. What a stream needs beyond them stands in its own subclass."""
 
     id: Any = None
-    company_id: Any = None
     last_change_date: Any = None
     deleted: Any = None
 
@@ -36,12 +35,11 @@ def decoder_for(kind: type[Raw]) -> msgspec.json.Decoder[Raw]:
 
 
 def parse_page(
-    company: int | None,
     raws: Sequence[bytes],
     decoder: msgspec.json.Decoder[Raw],
     build: Callable[[int, Raw, str], Row],
 ) -> Parsed[Row]:
-    """Run `build(id, payload, text)` over a page; `company` None: the payloads belong to no salon.
+    """Run `build(id, payload, text)` over a page.
 
     Of several rows with one id the last good one counts; a reject stays unless a good row of its id follows.
     """

@@ -66,7 +66,7 @@ def parse_records(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo) -> 
     def build(entity: int, payload: _RawRecord, text: str) -> Record:
         return _record(entity, payload, text, zone)
 
-    return parse_page(company, raws, _records, build)
+    return parse_page(raws, _records, build)
 
 
 def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Record:

@@ -63,7 +63,7 @@ class Summary:
             cadence = settings.streams.get(row.stream)
             if cadence is None or (row.stream == "companies" and row.company == 0):
                 continue
-            limit = max(cadence, settings.active.interval) * STALE_FACTOR + STALE_GRACE
+            limit = cadence * STALE_FACTOR + STALE_GRACE
             if row.last_success_at is None or now - row.last_success_at > limit:
                 found.append(row)
         return found

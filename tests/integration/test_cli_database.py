@@ -1,0 +1,157 @@
+"""Do `db migrate`, `db erase`, `pause` and `resume` do what they say, and nothing else?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from filled import PHONE, SALONS, fill, values, write_config
+from filled import execute as sql
+from ycsync.cli import app
+
+RUNNER = CliRunner()
+TABLES = (
+    "clients", "companies", "history_queue", "quarantine", "record_services", "records", "sweep_missing", "sync_batches",
+    "sync_status",
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
+    return write_config(tmp_path)
+
+
+@pytest.fixture
+def filled(database_url: str) -> str:
+    fill(database_url)
+    for company in SALONS:
+        sql(
+            database_url,
+            "insert into yclients.quarantine (company_id, stream, entity_id, reason, payload, first_seen, last_seen) "
+            f"values ({company}, 'clients', '70001', 'odd', '{{}}', now(), now()), "
+            f"({company}, 'records', '5', 'odd', '{{\"client\": {{\"id\": 70001}}}}', now(), now()), "
+            f"({company}, 'records', '6', 'odd', '{{\"client\": {{\"phone\": \"+{PHONE}\"}}}}', now(), now()), "
+            f"({company}, 'records', '7', 'odd', '{{\"client\": {{\"id\": 700012}}}}', now(), now())",
+            f"insert into yclients.sweep_missing values ({company}, 'clients', 70001, now())",
+            f"insert into yclients.history_queue values ({company}, 0, 70001)",
+        )
+    return database_url
+
+
+def call(config: Path, *args: str, answer: str | None = None) -> Result:
+    return RUNNER.invoke(app, [*args, "--config", str(config)], input=answer)
+
+
+def rows_of(url: str, company: int) -> dict[str, int]:
+    keys = {"companies": "id", "sync_batches": "company"}
+    counts = ", ".join(
+        f"(select count(*) from yclients.{table} where {keys.get(table, 'company_id')} = {company})" for table in TABLES
+    )
+    return {table: int(str(count)) for table, count in zip(TABLES, values(url, f"select {counts}")[0], strict=True)}
+
+
+def test_migrate_makes_the_schema_once(config: Path, database_url: str) -> None:
+    first, second = call(config, "db", "migrate"), call(config, "db", "migrate")
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "is at version" in first.stdout
+    assert "up to date" in second.stdout
+    assert values(database_url, "select count(*) from yclients.clients") == [(0,)]
+
+
+def test_migrate_leaves_tables_of_others_alone(config: Path, database_url: str) -> None:
+    sql(database_url, "create schema yclients", "create table yclients.clients (whatever text)")
+    result = call(config, "db", "migrate")
+    assert result.exit_code == 1
+    assert "did not make: clients" in result.stderr
+    assert values(database_url, "select count(*) from pg_tables where schemaname = 'yclients'") == [(1,)]
+
+
+def test_erasing_a_salon_leaves_nothing_of_it_and_all_of_the_others(config: Path, filled: str) -> None:
+    other = rows_of(filled, 4002)
+    result = call(config, "db", "erase", "--company", "4001", "--yes")
+    assert result.exit_code == 0, result.output
+    assert set(rows_of(filled, 4001).values()) == {0}
+    assert rows_of(filled, 4002) == other
+    assert "clients 3" in result.stdout
+    assert "fetched again" in result.stdout
+
+
+def test_erasing_a_client_keeps_the_visits_as_nobodys(config: Path, filled: str) -> None:
+    result = call(config, "db", "erase", "--company", "4001", "--client", "70001", "--yes")
+    assert result.exit_code == 0, result.output
+    rows = rows_of(filled, 4001)
+    assert (rows["clients"], rows["records"], rows["record_services"]) == (2, 9, 9)
+    assert "Visits that stay without their client: 2." in result.stdout
+    assert values(filled, "select entity_id from yclients.quarantine where company_id = 4001") == [("7",)]
+    assert rows_of(filled, 4002)["clients"] == 3
+    mentions = (
+        "select count(*) from yclients.records where company_id = 4001 and client_id is not distinct from 70001",
+        "select count(*) from yclients.records where company_id = 4001 and raw::text like '%70001%' and client_id is not null",
+        "select count(*) from yclients.sweep_missing where company_id = 4001",
+    )
+    assert [values(filled, query) for query in mentions] == [[(0,)]] * 3
+
+
+def test_an_erased_clients_visits_hold_no_personal_data(config: Path, filled: str) -> None:
+    ids = values(filled, "select id from yclients.records where company_id = 4001 and client_id = 70001 order by id")
+    call(config, "db", "erase", "--company", "4001", "--client", "70001", "--yes")
+    chosen = ", ".join(str(row[0]) for row in ids)
+    query = f"select raw::text, comment, client_id from yclients.records where id in ({chosen}) and company_id = 4001"
+    found = values(filled, query)
+    assert len(found) == 2
+    for raw, comment, client_id in found:
+        assert PHONE not in str(raw)
+        assert "client" not in str(raw)
+        assert "as last time" not in str(raw)
+        assert (comment, client_id) == ("", None)
+
+
+def test_a_page_under_way_cannot_bring_an_erased_client_back(config: Path, filled: str) -> None:
+    query = "select distinct version from yclients.sync_status where company_id = 4001"
+    before = values(filled, query)
+    call(config, "db", "erase", "--company", "4001", "--client", "70001", "--yes")
+    # Each page commits on the version that it was planned on, and on no other.
+    assert (before, values(filled, query)) == ([(0,)], [(1,)])
+
+
+def test_after_an_erasure_the_figures_still_agree(config: Path, filled: str) -> None:
+    sql(filled, "delete from yclients.quarantine")
+    call(config, "db", "erase", "--company", "4001", "--client", "70001", "--yes")
+    assert call(config, "verify").exit_code == 0
+
+
+def test_erasing_asks_first(config: Path, filled: str) -> None:
+    result = call(config, "db", "erase", "--company", "4001", answer="n\n")
+    assert result.exit_code == 2
+    assert "--yes" in result.stderr
+    assert rows_of(filled, 4001)["clients"] == 3
+
+
+def test_erasing_what_is_not_there_says_so(config: Path, filled: str) -> None:
+    result = call(config, "db", "erase", "--company", "9", "--yes")
+    assert result.exit_code == 0
+    assert "Nothing of this salon" in result.stdout
+
+
+def test_pause_and_resume(config: Path, filled: str) -> None:
+    query = "select company_id from yclients.pauses order by 1"
+    assert call(config, "pause").exit_code == 0
+    assert values(filled, query) == [(0,)]
+    assert call(config, "resume", "--company", "4001").exit_code == 2
+    assert call(config, "resume").exit_code == 0
+    assert values(filled, query) == []
+    assert call(config, "pause", "--company", "4001", "--company", "4002").exit_code == 0
+    assert call(config, "resume", "--company", "4001").exit_code == 0
+    assert values(filled, query) == [(4002,)]
+    again = call(config, "resume", "--company", "4001")
+    assert "Not paused: salon 4001" in again.stdout
+
+
+def test_a_mistyped_salon_is_not_paused(config: Path, filled: str) -> None:
+    result = call(config, "pause", "--company", "40001")
+    assert result.exit_code == 2
+    assert "no such salon" in result.stderr
+    assert values(filled, "select count(*) from yclients.pauses") == [(0,)]

@@ -1,0 +1,276 @@
+"""Do `status`, `verify` and `plan` tell the truth about a database, in words, in JSON and in their exit codes?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from filled import execute as sql
+from filled import fill, make_schema, write_config
+from ycsync.cli import app
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
+    return write_config(tmp_path)
+
+
+def call(config: Path, *args: str) -> Result:
+    return RUNNER.invoke(app, [*args, "--config", str(config)])
+
+
+def judged(config: Path) -> dict[str, dict[str, Any]]:
+    """The criteria of `verify --json`, by name."""
+    result = call(config, "verify", "--json")
+    document = json.loads(result.stdout)
+    assert document["ok"] == (result.exit_code == 0) == all(one["passed"] for one in document["criteria"])
+    return {one["name"]: one for one in document["criteria"]}
+
+
+def failing(config: Path) -> set[str]:
+    return {name for name, one in judged(config).items() if not one["passed"]}
+
+
+# --- status -----------------------------------------------------------------------------------------------------------
+
+
+def test_status_of_a_complete_salon_is_well(config: Path, database_url: str) -> None:
+    fill(database_url)
+    result = call(config, "status")
+    assert result.exit_code == 0, result.output
+    assert "Everything that is on is complete and fresh." in result.stdout
+    assert "7 in the last minute (limit 200)" in result.stdout
+    assert "4001 Salon 4001" in result.stdout
+
+
+def test_status_json_is_stable(config: Path, database_url: str) -> None:
+    fill(database_url)
+    result = call(config, "status", "--json")
+    document = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert list(document) == [
+        "ok", "as_of", "preset", "services", "requests", "paused", "quarantined", "streams",
+    ]  # fmt: skip
+    assert document["requests"] == {
+        "second": 0, "minute": 7, "limit_second": 5, "limit_minute": 200, "preset_second": 4, "preset_minute": 160,
+        "throttled": 0, "blocked_until": None,
+    }  # fmt: skip
+    clients = next(one for one in document["streams"] if one["company"] == 4001 and one["stream"] == "clients")
+    assert 30 <= clients.pop("lag_s") < 60
+    assert clients.pop("last_success_at").endswith("+00:00")
+    assert clients == {
+        "company": 4001, "title": "Salon 4001", "stream": "clients", "state": "fresh", "phase": "live", "expected": 3,
+        "done": 3, "eta_s": None, "requests": 4, "quarantined": 0, "paused": False, "error": None, "error_code": None,
+        "error_since": None, "failures": 0,
+    }  # fmt: skip
+
+
+def test_status_of_a_stopped_salon_says_why_and_since_when(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "update yclients.sync_status set phase = 'stopped', last_error = 'the licence has lapsed', error_code = 'http_402', "
+        "error_since = now() - interval '2 hours', failures = 3 where company_id = 4002 and stream = 'records'",
+    )
+    result = call(config, "status")
+    assert result.exit_code == 1
+    assert "4002 Salon 4002, records: the licence has lapsed (for 2 h 00 min, 3 times in a row)" in result.stdout
+    assert "Not complete or not fresh: 1 of 11 streams." in result.stdout
+
+
+def test_status_tells_the_time_that_is_left(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "update yclients.sync_status set phase = 'filling', expected = 1000, done = 250, claimed_by = 1, "
+        "pass_started_at = now() - interval '10 seconds', last_success_at = null, proved_as_of = null "
+        "where company_id = 4001 and stream = 'records'",
+        "insert into yclients.sync_batches (company, stream, preset, started_at) "
+        "values (4001, 'records', 'balanced', now() - interval '10 seconds')",
+        "update yclients.sync_batches set started_at = now() - interval '2 hours', finished_at = now() - interval '1 hour' "
+        "where finished_at is not null",
+    )
+    document = json.loads(call(config, "status", "--json").stdout)
+    records = next(one for one in document["streams"] if one["company"] == 4001 and one["stream"] == "records")
+    assert records["state"] == "filling"
+    assert 29 <= records["eta_s"] <= 40
+
+
+def test_status_shows_pauses_and_the_service_and_its_refused_reload(config: Path, database_url: str) -> None:
+    fill(database_url)
+    info = json.dumps({"preset": "night", "reload": {"problem": "line 3: no such key", "count": 1}})
+    sql(
+        database_url,
+        "insert into yclients.workers (role, host, pid, pid_start, egress, version, info) "
+        f"values ('service', 'h', 4711, '1', 'default', '9.9', '{info}')",
+        "insert into yclients.pauses (company_id) values (4001)",
+    )
+    text = call(config, "status").stdout
+    assert "pid 4711, version 9.9" in text
+    assert "last reload refused, the old settings hold: line 3: no such key" in text
+    assert "works with preset night, not with the file's" in text
+    assert "PAUSED    salon 4001" in text
+    document = json.loads(call(config, "status", "--json").stdout)
+    assert document["services"][0]["reload_problem"] == "line 3: no such key"
+    assert [pause["company"] for pause in document["paused"]] == [4001]
+
+
+def test_status_neither_makes_nor_migrates_a_schema(config: Path, database_url: str) -> None:
+    result = call(config, "status")
+    assert result.exit_code == 1
+    assert "ycsync db migrate" in result.stderr
+    assert result.stdout == ""
+
+
+def test_status_without_an_embedded_database_does_not_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    result = call(write_config(tmp_path), "status")
+    assert result.exit_code == 1
+    assert "there is no embedded database yet" in result.stderr
+    assert not (tmp_path / "state").exists()
+
+
+def test_status_of_an_unreachable_database_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", "postgresql://nobody:secret@127.0.0.1:1/none")
+    result = call(write_config(tmp_path), "status")
+    assert result.exit_code == 1
+    assert "cannot be reached" in result.stderr
+    assert "secret" not in result.stderr
+
+
+async def test_status_watch_ends_with_ctrl_c(config: Path, database_url: str) -> None:
+    await asyncio.to_thread(fill, database_url)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ycsync", "status", "--watch", "--config", str(config),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ},
+    )  # fmt: skip
+    assert process.stdout is not None
+    async with asyncio.timeout(20):
+        while b"complete and fresh" not in await process.stdout.readline():
+            pass
+        process.send_signal(signal.SIGINT)
+        _, errors = await process.communicate()
+    assert errors == b""
+    assert process.returncode == 0
+
+
+# --- verify -----------------------------------------------------------------------------------------------------------
+
+
+def test_verify_passes_a_complete_salon(config: Path, database_url: str) -> None:
+    fill(database_url)
+    result = call(config, "verify")
+    assert result.exit_code == 0, result.output
+    assert [line[:4] for line in result.stdout.splitlines()] == ["PASS"] * 6
+    assert "6 clients in the database, 6 proved, salons: 2" in result.stdout
+    assert "18 visits and 0 cancelled" in result.stdout
+    assert list(judged(config)) == ["clients", "visits", "limit", "errors", "integrity", "stability"]
+
+
+def test_verify_of_an_empty_database_passes_nothing_that_is_not_so(config: Path, database_url: str) -> None:
+    make_schema(database_url)
+    assert failing(config) == {"clients", "visits", "errors", "stability"}
+
+
+@pytest.mark.parametrize(
+    ("statement", "criteria"),
+    [
+        ("update yclients.clients set deleted_at = now() where id = 70001", {"clients"}),
+        ("update yclients.sync_status set last_success_at = null where stream = 'clients'", {"clients"}),
+        ("delete from yclients.record_services; delete from yclients.records where client_id = 70001", {"visits"}),
+        ("update yclients.sync_batches set throttled = 1 where stream = 'staff'", {"limit"}),
+        ("update yclients.limiter_egress set throttled = 1, slow_since = now()", {"limit"}),
+        ("update yclients.sync_batches set errors = 1", {"errors"}),
+        ("alter table yclients.records drop constraint records_pkey", {"integrity"}),
+        ("delete from yclients.records where client_id is null", {"visits", "integrity"}),
+        ("update yclients.clients set name = '', phone_raw = '' where id = 70001", {"integrity"}),
+        (
+            "insert into yclients.quarantine (company_id, stream, entity_id, reason, payload, first_seen, last_seen) "
+            "values (4001, 'clients', '7', 'no id', '{}', now(), now())",
+            {"integrity"},
+        ),
+        (
+            "insert into yclients.sync_batches (company, stream, preset, started_at, finished_at, outcome) "
+            "select 4001, 'staff', 'balanced', now(), now(), 'failed' from generate_series(1, 11)",
+            {"stability"},
+        ),
+        ("update yclients.sync_status set claimed_by = 99 where stream = 'staff' and company_id = 4001", {"stability"}),
+        (
+            "insert into yclients.sync_batches (company, stream, preset, worker_id, started_at, requests) "
+            "values (4001, 'staff', 'balanced', 99, now(), 0)",
+            {"stability"},
+        ),
+        ("update yclients.sync_status set proved_as_of = now() - interval '1 hour' where stream = 'records'", {"stability"}),
+    ],
+)
+def test_verify_fails_what_is_wrong_and_only_that(config: Path, database_url: str, statement: str, criteria: set[str]) -> None:
+    fill(database_url)
+    sql(database_url, *statement.split("; "))
+    assert failing(config) == criteria
+
+
+def test_a_refusal_of_last_week_fails_nothing_today(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(database_url, "update yclients.limiter_egress set throttled = 2, slow_since = now() - interval '7 days'")
+    assert failing(config) == set()
+    assert judged(config)["limit"]["figures"]["throttled_ever"] == 2
+
+
+def test_verify_forgives_an_outage_that_was_recovered_from(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(database_url, "update yclients.sync_batches set outcome = 'lost' where stream = 'staff'")
+    assert failing(config) == set()
+
+
+# --- plan -------------------------------------------------------------------------------------------------------------
+
+
+def test_plan_reckons_with_the_salons_in_the_database(config: Path, database_url: str) -> None:
+    fill(database_url)
+    document = json.loads(call(config, "plan", "--json").stdout)
+    assert document["source"] == "database"
+    assert document["salons"] == [
+        {"company": 4001, "clients": 3, "visits": 9},
+        {"company": 4002, "clients": 3, "visits": 9},
+    ]
+    assert list(document) == ["source", "salons", "limits", "picks", "quiet", "presets"]
+    assert [one["name"] for one in document["presets"]] == ["aggressive", "balanced", "conservative", "night"]
+    assert set(document["presets"][0]["bulk"]) == {
+        "requests", "batches", "duration_s", "low_s", "high_s", "requests_per_minute", "share_of_limit", "risk",
+    }  # fmt: skip
+
+
+def test_plan_of_given_counts_needs_no_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    result = call(write_config(tmp_path), "plan", "--clients", "1000", "--visits", "12000")
+    assert result.exit_code == 0, result.output
+    assert "* balanced" in result.stdout
+    assert "one a client" in result.stdout
+    assert "ycsync goes in bulk" in result.stdout
+
+
+def test_plan_without_any_counts_asks_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    config = write_config(tmp_path)
+    for args in ((), ("--clients", "5"), ("--live", "--clients", "5", "--visits", "5")):
+        result = call(config, "plan", *args)
+        assert result.exit_code == 2
+        assert "--clients" in result.stderr
+
+
+@pytest.mark.parametrize(("history", "way"), [("auto", "bulk"), ("by_client", "by_client"), ("bulk", "bulk")])
+def test_plan_follows_the_configured_way(tmp_path: Path, history: str, way: str) -> None:
+    config = write_config(tmp_path, f"history: {history}")
+    document = json.loads(call(config, "plan", "--clients", "1000", "--visits", "12000", "--json").stdout)
+    assert document["picks"]["way"] == way
