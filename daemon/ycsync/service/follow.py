@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ycsync.config import Loaded, Settings
 from ycsync.errors import UsageError, YcsyncError
@@ -17,6 +17,7 @@ from ycsync.store.work import StreamProgress, Work
 
 POLL_S = 0.2
 GIVE_UP_AFTER = 3  # failures in a row
+CLOSING_GAP = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class Follower:
         self._work = Work(database)
         self._by_service = False
         self._wanted: dict[tuple[int, str], datetime] = {}
+        self._engine: Engine | None = None  # this process's own, once there was no service
 
     async def run(self) -> Outcome:
         """Until every stream is proved, or one cannot be. Raises YcsyncError."""
@@ -91,13 +93,37 @@ class Follower:
             assert first is not None
             return first
         await self._work.ensure(companies, list(self._settings.streams))
-        return await self._until_served(companies, streams, stack, options=self._wish.options)
+        before = {(row.company, row.stream): row.phase for row in await self._work.progress(companies, streams)}
+        outcome = await self._until_served(companies, streams, stack, options=self._wish.options)
+        filled = any(phase != "live" for phase in before.values())
+        return await self._close(outcome, stack) if outcome.complete and filled else outcome
+
+    async def _close(self, outcome: Outcome, stack: AsyncExitStack) -> Outcome:
+        """A stream was proved while others were still being filled: what changed in it since is read before the end."""
+        proved = [(row, row.last_success_at) for row in outcome.rows if row.last_success_at is not None]
+        last = max(at for _, at in proved)
+        old = [row for row, at in proved if row.stream in ("clients", "records") and last - at > CLOSING_GAP]
+        if not old:
+            return outcome
+        companies = sorted({row.company for row in old})
+        streams = sorted({row.stream for row in old})
+        options = {**self._wish.options, "closing": True}
+        closing = await self._until_served(companies, streams, stack, options=options, afresh=False)
+        rows = {(row.company, row.stream): row for row in (*outcome.rows, *closing.rows)}
+        return Outcome(closing.complete, tuple(rows.values()), closing.problems, closing.by_service)
 
     async def _until_served(
-        self, companies: Sequence[int], streams: Sequence[str], stack: AsyncExitStack, options: dict[str, object]
+        self,
+        companies: Sequence[int],
+        streams: Sequence[str],
+        stack: AsyncExitStack,
+        options: dict[str, object],
+        *,
+        afresh: bool | None = None,
     ) -> Outcome:
-        self._wanted = await self._work.want(companies, streams, options, afresh=self._wish.afresh)
-        engine: Engine | None = None
+        fresh = self._wish.afresh if afresh is None else afresh
+        self._wanted = await self._work.want(companies, streams, options, afresh=fresh)
+        engine = self._engine
         since_check = 10.0
         while True:
             rows = tuple(
@@ -105,14 +131,12 @@ class Follower:
             )
             self._show(rows, self._by_service)
             if (outcome := self._judge(rows)) is not None:
-                if engine is not None:
-                    await stack.aclose()
                 return outcome
             if since_check >= 1.0 and engine is None:
                 since_check = 0.0
                 self._by_service = bool(await self._work.services())
                 if not self._by_service:
-                    engine = await self._start(stack)
+                    engine = self._engine = await self._start(stack)
             if engine is not None:
                 self._check(engine)
                 engine.scheduler.wake()
