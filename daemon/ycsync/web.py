@@ -9,7 +9,9 @@ from typing import Any
 from aiohttp import web
 
 from ycsync.config import Http
-from ycsync.errors import YcsyncError
+from ycsync.logs import HTTP_UNAVAILABLE, emit, get_logger
+
+_log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,12 @@ class Web:
         try:
             await web.TCPSite(self._runner, self._http.host, self._http.port).start()
         except OSError as exc:
+            # The data matters more than the page about it: the service works on, and says so.
             await self._runner.cleanup()
-            raise YcsyncError(
-                f"http.listen {self._http.listen}: cannot be opened ({exc.strerror}). "
-                "Choose another port, or `listen: false` to serve nothing."
-            ) from exc
+            self._runner = None
+            self.address = "nowhere"
+            emit(_log, HTTP_UNAVAILABLE, listen=self._http.listen, reason=exc.strerror or type(exc).__name__)
+            return self
         host, port = self._runner.addresses[0][:2]
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         return self

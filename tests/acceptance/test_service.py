@@ -78,12 +78,19 @@ async def test_a_command_asks_the_running_service_and_follows_it(place: Place) -
     assert "by the service" in done.out
 
 
-async def test_a_second_service_on_one_configuration_is_refused(place: Place) -> None:
+async def test_two_services_and_a_command_share_one_budget(place: Place) -> None:
     await place.start("run")
-    await place.until_log("service.ready")
-    second = await place.run("run")
-    assert second.code == 1
-    assert "runs already" in second.err
+    await place.start("run", log="log2")
+    done = await place.run("sync", "--force")
+    assert done.code == 0, done.err
+    await place.until_log("service.ready", name="log2")
+    assert "http.unavailable" in place.log() + place.log("log2")
+    assert (await place.run("reload")).code == 0
+    assert "config.reloaded" in place.log()
+    assert "config.reloaded" in place.log("log2")
+    report = place.simulator.report()
+    assert report.max_1s <= 5
+    assert report.answers == {"200": report.requests}
 
 
 @pytest.fixture

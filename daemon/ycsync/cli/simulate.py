@@ -55,7 +55,7 @@ def simulate(
     """The YCLIENTS simulator alone; it stops with Ctrl-C and says what it saw."""
     options = Options(
         host=host, port=port, salons=salons, clients=clients, visits=visits, seed=seed,
-        latency=parse_duration(latency).total_seconds(), jitter=parse_duration(jitter).total_seconds(),
+        latency=_seconds(latency), jitter=_seconds(jitter),
         faults=faults, churn=churn, per_second=per_second, per_minute=per_minute, records_cap=records_cap,
         partner_token=partner_token, user_token=user_token,
     )  # fmt: skip
@@ -94,12 +94,20 @@ def demo(
 
     Everything is thrown away at the end.
     """
-    seconds = parse_duration(latency).total_seconds()
+    seconds = _seconds(latency)
     options = Options(clients=clients, visits=visits, seed=seed, latency=seconds, churn=churn)
     with tempfile.TemporaryDirectory(prefix="ycsync-demo-") as folder:
         # The server runs unprivileged: it must be able to look into its own directory below this one.
         os.chmod(folder, 0o755)
         return run(_demo(options, Path(folder)))
+
+
+def _seconds(text: str) -> float:
+    """A duration such as 250ms; a bare number is seconds."""
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        return parse_duration(text).total_seconds()
 
 
 async def _demo(options: Options, folder: Path) -> int:

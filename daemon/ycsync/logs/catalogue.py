@@ -133,6 +133,12 @@ DATABASE_MIGRATED = Event("database.migrated", "info", "the schema was brought u
 DATABASE_EMBEDDED = Event("database.embedded", "info", "the private server runs or has stopped", ("state", "version"))
 DATABASE_WARNING = Event("database.warning", "warning", "the database is not as it should be", ("reason", "remedy"))
 WORKER_REAPED = Event("worker.reaped", "warning", "a dead worker's work is taken over", ("worker", "leases", "slots", "age_s"))
+HTTP_UNAVAILABLE = Event(
+    "http.unavailable",
+    "error",
+    "http.listen cannot be opened: choose another port; the sync goes on without it",
+    ("listen", "reason"),
+)
 HOOK_RECEIVED = Event("hook.received", "debug", "a webhook put work into the queue", ("resource", "status", "entity"))
 HOOK_REJECTED = Event("hook.rejected", "warning", "a webhook that cannot be used", ("reason", "status"))
 UNEXPECTED = Event("unexpected", "error", "a fault of ycsync: please report the type and the frames", ("task", "where"))

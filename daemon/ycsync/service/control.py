@@ -45,7 +45,7 @@ def directories() -> tuple[Path, ...]:
 
 
 def _name(config: Path) -> str:
-    return f"service-{hashlib.sha256(str(config.resolve()).encode()).hexdigest()[:16]}.json"
+    return f"service-{hashlib.sha256(str(config.resolve()).encode()).hexdigest()[:16]}"
 
 
 class Beacon:
@@ -54,15 +54,10 @@ class Beacon:
     def __init__(self, config: Path) -> None:
         directory = directories()[0]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._path = directory / _name(config)
+        # One file a process: a second service with the same configuration is a standby, and shares the work.
+        self._path = directory / f"{_name(config)}-{os.getpid()}.json"
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._fd)
-            raise YcsyncError(
-                f"{config}: a service with this configuration runs already. Stop it first, or give this one its own file."
-            ) from None
+        fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self.announced = Announcement(os.getpid(), str(config.resolve()))
         self._write()
 
@@ -83,23 +78,29 @@ class Beacon:
         os.ftruncate(self._fd, len(data))
 
 
-def running(config: Path) -> Announcement | None:
-    """The service that runs with this configuration, if one does."""
+def running(config: Path) -> tuple[Announcement, ...]:
+    """The services that run with this configuration."""
+    found: dict[int, Announcement] = {}
     for directory in directories():
-        path = directory / _name(config)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            continue
-        try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                found = _read(fd)
-                if found is not None:
-                    return found
-        finally:
-            os.close(fd)
+        for path in sorted(directory.glob(f"{_name(config)}-*.json")):
+            announced = _announced(path)
+            if announced is not None:
+                found[announced.pid] = announced
+    return tuple(found.values())
+
+
+def _announced(path: Path) -> Announcement | None:
+    """What a file says, if its service lives: then the file is locked. A file left by a dead one says nothing."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(fd)
+    finally:
+        os.close(fd)
     return None
 
 
@@ -115,13 +116,17 @@ def _read(fd: int) -> Announcement | None:
 
 
 def reload_service(config: Path, *, timeout_s: float = RELOAD_TIMEOUT_S) -> str | None:
-    """Make the running service read its configuration again, and wait until it has.
+    """Make the services that run with this file read it again, and wait until they have.
 
     Returns a sentence saying what happened; None when no service runs with this file. Raises ReloadFailed.
     """
-    before = running(config)
-    if before is None:
-        return None
+    told: str | None = None
+    for one in running(config):
+        told = _reload_one(config, one, timeout_s) or told
+    return told
+
+
+def _reload_one(config: Path, before: Announcement, timeout_s: float) -> str | None:
     try:
         os.kill(before.pid, signal.SIGHUP)
     except ProcessLookupError:
@@ -130,8 +135,8 @@ def reload_service(config: Path, *, timeout_s: float = RELOAD_TIMEOUT_S) -> str 
         raise ReloadFailed(f"the service (pid {before.pid}) is another user's: run `systemctl reload ycsync` as root.") from exc
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        now = running(config)
-        if now is None or now.pid != before.pid:
+        now = next((one for one in running(config) if one.pid == before.pid), None)
+        if now is None:
             raise ReloadFailed("the service ended while it was reloading; see its log (journalctl -u ycsync).")
         if now.reloads > before.reloads:
             if now.problem is not None:
