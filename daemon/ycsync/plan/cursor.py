@@ -95,6 +95,7 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
         cursor = replace(cursor, kind="recheck", rounds=0, size=cursor.size if cursor.search else _larger(cursor.size, stream))
     else:
         cursor = replace(cursor, kind="delta", rounds=0)
+    cursor = replace(cursor, swept=False)
     return _reading(cursor, stream, local.date(), zone, recheck_days)
 
 

@@ -47,6 +47,7 @@ class Scan(msgspec.Struct, frozen=True, omit_defaults=True):
     total: int | None = None
     size: int = MAX_SIZE
     pos: int = 0  # rows of the list that are covered
+    known: int = 0  # ids that were seen, each once
     last_id: int = 0  # ascending: every id up to this one is covered
     tail: tuple[int, ...] = ()  # the last ids that were covered, for the join when ids do not ascend
     ascending: bool = True
@@ -91,7 +92,10 @@ def ask_at(pos: int, size: int) -> Ask:
     if want <= 0:
         return Ask(1, size)
     best = Ask(1, size)
-    for count in range(size, max(1, size - max(4, size // 6)), -1):
+    usual = size - max(4, size // 6)
+    for count in range(size, 1, -1):
+        if count <= usual and best.start + best.count > pos:
+            break
         ask = Ask(want // count + 1, count)
         if ask.start + ask.count > best.start + best.count:
             best = ask
@@ -102,21 +106,26 @@ def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | N
     """The scan after one page. `ids`: the distinct ids in the page's order; `rows`: how many rows it held."""
     ascending = scan.ascending and all(a < b for a, b in pairwise(ids))
     short = rows < ask.count
-    promised = rows >= max(MIN_SIZE, scan.longest) if total is None else ask.start + rows < total
-    # As long as the longest page so far: perhaps it is the server's own cap that ends it, whatever its count says.
-    more = short and (promised or (rows >= MIN_SIZE and rows > scan.longest))
+    known = scan.known + sum(1 for one in ids if one > scan.last_id)
+    missing = total is not None and (ask.start + rows < total or (ascending and known < total))
+    promised = missing if total is not None else rows >= scan.longest
+    # The longest page so far: perhaps it is the server's own cap that ends it, whatever its count says. No cap is so small
+    # as MIN_SIZE: a shorter page is the end, whatever is promised.
+    more = short and rows >= MIN_SIZE and (promised or rows > scan.longest)
     # From the list's beginning there is nothing to join on to.
     joins = ask.start == 0 or _joins(msgspec.structs.replace(scan, ascending=ascending), ids)
     if ascending:
-        fresh = bool(ids) and ids[-1] > scan.last_id
+        # Nor does a page inside of what is covered show the end.
+        fresh = bool(ids) and ids[-1] != scan.last_id
     else:
         fresh = ask.start + rows > scan.pos and not set(ids) <= set(scan.tail)
     done = short and not (more and fresh)
+    capped = more and fresh
     longest = scan.longest
     scan = msgspec.structs.replace(
         scan,
         ascending=ascending,
-        size=min(scan.size, rows) if more and fresh and rows >= MIN_SIZE else scan.size,
+        size=min(scan.size, rows) if capped else scan.size,
         longest=max(scan.longest, rows),
         total=total,
     )
@@ -128,8 +137,10 @@ def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | N
     return (
         msgspec.structs.replace(
             scan,
-            pos=ask.start + rows,
-            last_id=max(scan.last_id, ids[-1]) if ids else scan.last_id,
+            # The server cut its pages to so many rows, so page numbers mean other places than was thought.
+            pos=ask.page * rows if capped else ask.start + rows,
+            last_id=max(scan.last_id, *ids) if ids else scan.last_id,
+            known=known,
             tail=ids[-OVERLAP:] if ids else scan.tail,
             back=0,
             done=done,

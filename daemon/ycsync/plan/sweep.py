@@ -148,16 +148,17 @@ def _next(sweep: Sweep, today: date) -> tuple[Sweep, Window]:
 def judge(sweep: Sweep, answer: Answer) -> Verdict:
     """Does the answer hold every row of its window?"""
     total = answer.total
+    longest = answer.rows >= MIN_SIZE and answer.rows >= sweep.longest
+    uncounted = total is None or sweep.lies
     if answer.next_page_empty is not None:
-        return Verdict.WHOLE if answer.next_page_empty else Verdict.SPLIT
+        # The probe is a later moment: a row may have left meanwhile and drawn the next page's only one into this one.
+        unclear = longest and (uncounted or (total is not None and answer.distinct < total))
+        return Verdict.WHOLE if answer.next_page_empty and not unclear else Verdict.SPLIT
     full = answer.rows >= answer.asked or (sweep.longest > 0 and answer.rows >= sweep.longest and answer.rows >= MIN_SIZE)
-    if sweep.lies or total is None:
-        if answer.rows == 0:
-            return Verdict.WHOLE
-        return Verdict.PROBE if full or sweep.longest == 0 else Verdict.WHOLE
+    if uncounted or total is None:
+        return Verdict.SPLIT if longest or answer.rows >= answer.asked else Verdict.WHOLE
     if answer.distinct >= total:
         # A count that a page as long as any fulfils may be the page's, not the window's.
-        longest = answer.rows >= MIN_SIZE and answer.rows >= sweep.longest
         return Verdict.PROBE if answer.rows >= answer.asked or longest else Verdict.WHOLE
     if answer.rows < total and (full or (answer.rows >= 100 and answer.rows % 50 == 0)):
         return Verdict.SPLIT
@@ -166,7 +167,7 @@ def judge(sweep: Sweep, answer: Answer) -> Verdict:
 
 def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[Sweep, Verdict]:
     """The sweep after one answer. On PROBE nothing changed: ask the next page, set `next_page_empty`, absorb again."""
-    verdict = judge(sweep, answer)
+    verdict = Verdict.WHOLE if window.paged else judge(sweep, answer)
     if verdict is Verdict.PROBE:
         return sweep, verdict
     lies = sweep.lies or (
@@ -177,7 +178,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         size = min(size, max(answer.rows, MIN_SIZE))  # the server's own cap, learnt from its answer
     sweep = msgspec.structs.replace(
         sweep,
-        longest=max(sweep.longest, answer.rows),
+        longest=sweep.longest if window.paged else max(sweep.longest, answer.rows),
         lies=lies,
         size=size,
         inclusive=sweep.inclusive or answer.after_midnight,
@@ -185,7 +186,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
     if window.root:
         return _root(sweep, answer, verdict, today), verdict
     rest = tuple(other for other in sweep.pending if other != window)
-    if verdict is Verdict.SPLIT and not window.paged:
+    if verdict is Verdict.SPLIT:
         pieces = split(window, answer, sweep)
         sweep = msgspec.structs.replace(sweep, pending=(*pieces, *rest))
         if any(piece.staff_id is not None for piece in pieces) and window.staff_id is None and window.lo is not None:
@@ -242,7 +243,7 @@ def _pieces(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
     if window.lo is not None and window.hi is not None:
         days = (window.hi - window.lo).days + 1
         if days == 1 or (not sweep.inclusive and days == 2):
-            return _by_staff(window, answer)
+            return _by_staff(window, answer, sweep)
         step = max(1, days // parts)
         overlap = timedelta(days=0) if sweep.inclusive else day
         pieces: list[Window] = []
@@ -289,8 +290,10 @@ def cut_date(dates: Sequence[date], newest_first: bool) -> date | None:
     return ordered[min(len(ordered) - 1, int(FILL * len(ordered)))]
 
 
-def _by_staff(window: Window, answer: Answer) -> tuple[Window, ...]:
-    if window.staff_id is not None or window.client_id is not None or not answer.staff:
+def _by_staff(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
+    # Who else worked that day shows only in the sum, so without a count that can be believed it proves nothing.
+    counted = answer.total is not None and answer.total > answer.rows and not sweep.lies
+    if window.staff_id is not None or window.client_id is not None or not answer.staff or not counted:
         return (msgspec.structs.replace(window, paged=True, estimate=answer.total or answer.rows),)
     estimate = (answer.total or answer.rows) // len(answer.staff)
     return tuple(msgspec.structs.replace(window, staff_id=staff, estimate=estimate) for staff in answer.staff)

@@ -27,7 +27,8 @@ select $1, l.* from unnest($2::bigint[], $3::int[], $4::bigint[], $5::text[], $6
 -- name: quarantine
 -- $1 company, $2 stream, $3 when, $4 entity ids, $5 reasons, $6 payloads.
 insert into @schema.quarantine (company_id, stream, entity_id, reason, payload, first_seen, last_seen)
-select $1, $2, q.entity_id, q.reason, q.payload::jsonb, $3, $3
+select distinct on (coalesce(q.entity_id, md5(q.payload::jsonb::text)), q.reason)
+    $1::bigint, $2::text, q.entity_id, q.reason, q.payload::jsonb, $3::timestamptz, $3::timestamptz
 from unnest($4::text[], $5::text[], $6::text[]) as q(entity_id, reason, payload)
 on conflict (company_id, stream, coalesce(entity_id, md5(payload::text)), reason) where resolved_at is null
 do update set last_seen = excluded.last_seen, payload = excluded.payload
@@ -54,6 +55,10 @@ where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
   and ($4::timestamptz is null or t.starts_at >= $4) and ($5::timestamptz is null or t.starts_at < $5)
   and not t.id = any ($6::bigint[])
 on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
+
+-- name: found
+-- Rows of a page are not missing, though they are unchanged and so not written. $1 company, $2 stream, $3 observed_at, $4 ids.
+delete from @schema.sweep_missing where company_id = $1 and stream = $2 and observed_at <= $3 and id = any ($4::bigint[])
 
 -- name: sweep_clear
 delete from @schema.sweep_missing where company_id = $1 and stream = $2

@@ -9,7 +9,7 @@ in its data directory only, that runs as an ordinary user and ends with the proc
       server.log
 
 The server's working directory is `data`, entered before root's rights are dropped, and it calls itself
-`/proc/self/cwd` then: so it needs no right to any parent directory, and none of them is opened for it.
+an open descriptor of it (`/proc/self/fd/N`) then: so it needs no right to any parent directory, and none of them is opened for it.
 Start it from the main thread: the kernel ends the server with the *thread* that forked it.
 """
 
@@ -29,7 +29,7 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -209,13 +209,15 @@ class EmbeddedPostgres:
         if server_major(server) >= 17:
             options += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         options += ["--data-checksums"] if self._durable else ["--no-sync"]
-        result = subprocess.run(
-            [server / "initdb", "--pgdata", _name_of(fresh, account), *options],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            **_child(fresh, account, signal.SIGTERM),
-        )
+        with _named(fresh, account) as (name, keep):
+            result = subprocess.run(
+                [server / "initdb", "--pgdata", name, *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=keep,
+                **_child(fresh, account, signal.SIGTERM),
+            )
         if result.returncode != 0:
             os.write(output, result.stderr)
             said = result.stderr.decode(errors="replace").strip()
@@ -229,17 +231,19 @@ class EmbeddedPostgres:
 
     def _serve(self, server: Path, account: _Account | None, output: int, log: Path, deadline: float) -> None:
         settings = _SETTINGS if self._durable else _SETTINGS | _THROW_AWAY
-        self._process = subprocess.Popen(
-            [
-                *(server / "postgres", "-D", _name_of(self._data, account)),
-                *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C is for us; we end the server when our work is done
-            **_child(self._data, account, self._stop_signal),
-        )
+        with _named(self._data, account) as (name, keep):
+            self._process = subprocess.Popen(
+                [
+                    *(server / "postgres", "-D", name),
+                    *(part for key, value in settings.items() for part in ("-c", f"{key}={value}")),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for us; we end the server when our work is done
+                pass_fds=keep,
+                **_child(self._data, account, self._stop_signal),
+            )
         while True:
             found = _postmaster(self._data)
             if found.pid == self._process.pid and found.ready:
@@ -350,9 +354,20 @@ def _open_ours(path: Path, flags: int, root: Path, account: _Account | None) -> 
     return descriptor
 
 
-def _name_of(directory: Path, account: _Account | None) -> str:
-    """What the server calls its working directory: once rights are dropped, its path may be out of reach."""
-    return str(directory) if account is None else "/proc/self/cwd"
+@contextlib.contextmanager
+def _named(directory: Path, account: _Account | None) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """What the server calls its directory: once rights are dropped, its path may be out of reach.
+
+    An open descriptor still leads there; the working directory does not, as servers before 16 leave it to find themselves.
+    """
+    if account is None:
+        yield str(directory), ()
+        return
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)
 
 
 def _child(directory: Path, account: _Account | None, death_signal: signal.Signals) -> dict[str, Any]:

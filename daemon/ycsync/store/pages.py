@@ -14,6 +14,7 @@ from typing import Any
 
 from ycsync.errors import Fenced, RowsRefused
 from ycsync.model import Record, Reject
+from ycsync.model.payload import as_json_string
 from ycsync.store import tables
 from ycsync.store.database import Connection, Database, translated
 
@@ -37,6 +38,7 @@ class PageRows:
     rejects: Sequence[Reject]
     observed_at: datetime
     swept: Swept | None = None
+    untold: frozenset[str] = frozenset()  # columns of which this answer says nothing: what is stored stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,12 @@ class EndOfSweep:
     tables: tuple[str, ...]
     share: float
     confirmed: bool = False  # the user said that the deletions are right
+
+
+def _nameless(page: PageRows) -> bool:
+    """Does the answer hold a row whose id could not be read? It may be any row, so none is known to be missing."""
+    ids = set() if page.swept is None else {str(entity) for entity in page.swept.ids}
+    return any(reject.entity_id not in ids for reject in page.rejects)
 
 
 class Pages:
@@ -147,24 +155,16 @@ class Pages:
 
     async def _store(self, connection: Connection, company: int, stream: str, page: PageRows, effect: Effect) -> None:
         refused = await self._upsert(connection, company, page, list(page.rows), effect)
-        rejects = {(reject.entity_id, reject.reason): reject for reject in (*page.rejects, *refused)}
+        rejects = (*page.rejects, *refused)
         if rejects:
-            await connection.execute(
-                self._sql["quarantine"],
-                company,
-                page.table,
-                page.observed_at,
-                [reject.entity_id for reject in rejects.values()],
-                [reject.reason for reject in rejects.values()],
-                [reject.payload for reject in rejects.values()],
-            )
+            await self._quarantine(connection, company, page, rejects)
             effect.quarantined += len(rejects)
-            effect.reasons.extend(sorted({reject.reason for reject in rejects.values()}))
+            effect.reasons.extend(sorted({reject.reason for reject in rejects}))
         if page.rows:
-            bad = {reject.entity_id for reject in rejects.values()}
+            bad = {reject.entity_id for reject in rejects}
             good = [text for row in page.rows if (text := str(row.id)) not in bad]
             await connection.execute(self._sql["resolve"], company, page.table, page.observed_at, good)
-        if page.swept is not None:
+        if page.swept is not None and not _nameless(page):
             swept = page.swept
             await connection.execute(
                 self._sql[f"missing_{swept.by}"].replace("{table}", page.table),
@@ -175,6 +175,31 @@ class Pages:
                 swept.hi,
                 list(swept.ids),
             )
+        seen = [row.id for row in page.rows] if page.swept is None else list(page.swept.ids)
+        if seen:
+            await connection.execute(self._sql["found"], company, page.table, page.observed_at, seen)
+
+    async def _quarantine(self, connection: Connection, company: int, page: PageRows, rejects: Sequence[Reject]) -> None:
+        """Keep what could not be stored; a payload that jsonb refuses as well is kept as text."""
+        try:
+            with translated(self._database.where):
+                async with connection.transaction():
+                    await self._write_rejects(connection, company, page, rejects)
+        except RowsRefused:
+            texts = [as_json_string(reject.payload.encode("utf-8", "replace")) for reject in rejects]
+            as_text = [Reject(one.entity_id, one.reason, text) for one, text in zip(rejects, texts, strict=True)]
+            await self._write_rejects(connection, company, page, as_text)
+
+    async def _write_rejects(self, connection: Connection, company: int, page: PageRows, rejects: Sequence[Reject]) -> None:
+        await connection.execute(
+            self._sql["quarantine"],
+            company,
+            page.table,
+            page.observed_at,
+            [reject.entity_id for reject in rejects],
+            [reject.reason for reject in rejects],
+            [reject.payload for reject in rejects],
+        )
 
     async def _upsert(
         self, connection: Connection, company: int, page: PageRows, rows: list[Any], effect: Effect
@@ -200,7 +225,7 @@ class Pages:
     async def _write(self, connection: Connection, company: int, page: PageRows, rows: list[Any], effect: Effect) -> None:
         table = tables.TABLES[page.table]
         written = await connection.fetch(
-            tables.upsert(table.name, self._database.schema),
+            tables.upsert(table.name, self._database.schema, page.untold),
             page.observed_at,
             company if table.scoped else 0,
             *tables.arrays(table, rows),

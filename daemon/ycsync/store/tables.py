@@ -121,13 +121,20 @@ TABLES: Mapping[str, Table] = {
 
 
 @cache
-def upsert(table_name: str, schema: str) -> str:
-    """The statement that stores a page of one table; its arrays are `Table.arrays`, from $3 on."""
+def upsert(table_name: str, schema: str, untold: frozenset[str] = frozenset()) -> str:
+    """The statement that stores a page of one table; its arrays are `Table.arrays`, from $3 on.
+
+    `untold`: columns of which the page says nothing; rows that are there keep them, and what `raw` says of them.
+    """
     table = TABLES[table_name]
     names = [name for name, _ in table.columns]
     kept = table.kept or {}
 
     def value(name: str, base: str) -> str:
+        if name in untold:
+            return f"case when t.id is null then {base} else t.{name} end"
+        if untold and name == "raw":
+            return f"coalesce(t.raw, '{{}}') || {base}"
         if flag := kept.get(name):
             return f"case when i.{flag} then coalesce(t.{name}, {base}) else {base} end"
         return base

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -48,6 +50,7 @@ class Batch:
     pass_started_at: datetime | None = None
     booked: int = 0  # requests that commits have counted
     effect: Effect = field(default_factory=Effect)
+    begun: float = field(default_factory=time.monotonic)
 
     @property
     def company(self) -> int:
@@ -79,6 +82,15 @@ class Batch:
                 return page, parsed
         page = await self.fetch(request, tries=tries)
         return page, parse(page.rows)
+
+    def nothing(self, page: Page) -> Page:
+        """An answer without rows instead of a 404 that meant "none", which `page`, asked after it, made clear.
+
+        What changed between the two is not in it, so it is as old as this batch.
+        """
+        age = timedelta(seconds=time.monotonic() - self.begun)
+        server_time = None if page.server_time is None else page.server_time - age
+        return dataclasses.replace(page, observed_at=page.observed_at - age, server_time=server_time, rows=(), total=0)
 
     async def commit(
         self,

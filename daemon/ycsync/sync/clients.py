@@ -88,15 +88,19 @@ class ClientsBatch:
         """404 may mean "none on this page", or that the list is no more: an empty page, or None for the latter."""
         company = self.batch.company
         if self.cursor.search:
-            return None
+            raise NotFound(f"salon {company}, clients: YCLIENTS does not offer clients/search any more.")
         try:
             page = await self.batch.fetch(ep.clients(company, Ask(1, 1), None))
         except NotFound:
-            page = await self.batch.fetch(ep.clients_search(company, Ask(1, 1)))
+            try:
+                page = await self.batch.fetch(ep.clients_search(company, Ask(1, 1)))
+            except NotFound:
+                raise NotFound(
+                    f"salon {company}, clients: YCLIENTS offers neither list of clients. Is the salon's id right?"
+                ) from None
             if page.rows:
                 return None
-        # What changed while this was asked is not in the empty page: it is as old as the cursor's last word.
-        return msgspec.structs.replace(page, rows=(), total=0), self._parse(())
+        return self.batch.nothing(page), self._parse(())
 
     async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[Client]) -> bool:
         """Store one page; False when what was asked after it is void."""
@@ -126,22 +130,26 @@ class ClientsBatch:
     async def _store(self, ask: Ask, page: Page, parsed: Parsed[Client], before: Scan, scan: Scan) -> None:
         batch = self.batch
         swept = None
-        if scan.changed_after is None and scan.ascending and not self.cursor.delta_ignored:
+        if scan.changed_after is None and scan.ascending and not repeats(parsed):
             last = parsed.ids[-1] if parsed.ids else before.last_id
             swept = Swept(parsed.ids, "ids", before.last_id or None, None if scan.done else last)
-        pages = [PageRows(STREAM, parsed.rows, parsed.rejects, page.observed_at, swept)]
+        untold = NOT_IN_SEARCH if self.cursor.search else frozenset[str]()
+        pages = [PageRows(STREAM, parsed.rows, parsed.rejects, page.observed_at, swept, untold)]
         forget, self.fresh = self.fresh, False
         if not scan.done:
             await batch.commit(self.cursor, pages, forget_sweep=forget)
             return
-        whole = self.cursor.kind != "delta"
+        whole = self.cursor.kind != "delta" and scan.ascending
         self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        # Who came back while the list was read is in the deltas that close it: nobody is gone before they are read too.
+        whole = whole or self.cursor.swept
+        self.cursor = msgspec.structs.replace(self.cursor, swept=whole and proved is None)
         batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
         effect = await batch.commit(
             self.cursor,
             pages,
             proved_as_of=proved,
-            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole else None,
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole and proved else None,
             forget_sweep=forget,
             count=proved is not None,
         )
@@ -172,10 +180,6 @@ class ClientsBatch:
 
     async def _search_instead(self) -> None:
         """The list of full cards is deprecated; when it is gone its successor is asked, from the beginning."""
-        if self.cursor.search:
-            raise NotFound(
-                f"salon {self.batch.company}, clients: YCLIENTS offers neither list of clients. Is the salon's id right?"
-            )
         emit(
             _log, API_ASSUMPTION, **self.batch.where, assumption="GET /clients is there",
             action="clients/search is used; it has fewer fields", endpoint="clients",

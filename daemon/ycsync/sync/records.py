@@ -6,9 +6,9 @@ from datetime import date, datetime, time, timedelta
 
 import msgspec
 
-from ycsync.api import Page
+from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.errors import ApiError, Transient
+from ycsync.errors import ApiError, NotFound, Transient
 from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
 from ycsync.model import CompanyId, Parsed, Record, parse_records
 from ycsync.plan import cursor as cursors
@@ -17,11 +17,12 @@ from ycsync.plan.cost import bulk_requests
 from ycsync.plan.cursor import Cursor
 from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result
+from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, distinct, repeats
 
 STREAM = "records"
-SETTLED_ROUNDS = 4  # readings of a window that cannot be split, until two agree
+SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
 IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` shows that the filter is ignored
+QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 QUEUE_CHUNK = 500
 _log = get_logger(__name__)
 
@@ -36,6 +37,7 @@ class RecordsBatch:
         self.fresh = not before.busy
         self.cursor: Cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, days)
         self.queue: dict[int, int] = {}
+        self.asked: dict[Window, int] = {}  # with which size each was asked last
         self.result: Result | None = None
 
     @property
@@ -62,6 +64,7 @@ class RecordsBatch:
                 self.sweep, windows = sweeps.hand_out(self.sweep, list(flight.values()), room, self.today)
                 for window in windows:
                     batch.units -= 1
+                    self.asked[window] = self.sweep.size
                     flight.start(window, self._ask(window))
                 if not flight:
                     return Result(proved=False)
@@ -80,27 +83,43 @@ class RecordsBatch:
             return await self._settled(asked, sweep)
         page, parsed, answer = await self._page(asked, sweep, 1)
         if sweeps.judge(sweep, answer) is Verdict.PROBE:
-            more = await self.batch.fetch(ep.records(self.batch.company, asked, sweep.size, sweep.changed_after, page=2))
-            new = set(parse_records(CompanyId(self.batch.company), more.rows, self.batch.zone).ids) - set(parsed.ids)
+            request = ep.records(self.batch.company, asked, sweep.size, sweep.changed_after, page=2)
+            _, more = await self._read(request)
+            new = set(more.ids) - set(parsed.ids)
             answer = msgspec.structs.replace(answer, next_page_empty=not new)
         return page, parsed, answer
 
     async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[Record], Answer]:
         request = ep.records(self.batch.company, window, sweep.size, sweep.changed_after, number)
         tries = CLOSED_TRIES if sweep.size > sweeps.MIN_SIZE else None
-        page = await self.batch.fetch(request, tries=tries)
-        parsed = parse_records(CompanyId(self.batch.company), page.rows, self.batch.zone)
+        page, parsed = await self._read(request, tries=tries)
         return page, parsed, self._answer(window, sweep, parsed, page.total)
+
+    async def _read(self, request: Request, *, tries: int | None = None) -> tuple[Page, Parsed[Record]]:
+        """One answer; a 404 is one without rows, if the salon is there."""
+        try:
+            return await self.batch.read(request, self._parse, tries=tries)
+        except NotFound:
+            return self.batch.nothing(await self.batch.fetch(ep.company(self.batch.company))), self._parse(())
+
+    def _parse(self, rows: tuple[bytes, ...]) -> Parsed[Record]:
+        return parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
+
+    def _steady(self, parsed: Parsed[Record]) -> set[int]:
+        """Rows that have not changed since the sweep began. Those that have are brought by the delta that closes it."""
+        began = self.sweep.began
+        if began is None:
+            return set()
+        return {row.id for row in parsed.rows if row.changed_at is not None and row.changed_at < began}
 
     def _answer(self, window: Window, sweep: Sweep, parsed: Parsed[Record], total: int | None) -> Answer:
         dates = [row.session_date for row in parsed.rows]
         newest_first = len(dates) > 1 and dates[0] > dates[-1]
-        nameless = sum(1 for reject in parsed.rejects if reject.entity_id is None)
         last_day = [row for row in parsed.rows if row.session_date == window.hi] if window.hi else []
         return Answer(
             asked=sweep.size,
             rows=parsed.seen,
-            distinct=len(parsed.ids) + nameless,
+            distinct=distinct(parsed),
             total=total,
             oldest=min(dates, default=None),
             newest=max(dates, default=None),
@@ -109,6 +128,7 @@ class RecordsBatch:
             after_midnight=any(row.starts_at.astimezone(self.batch.zone).time() != time(0) for row in last_day),
             outside=sum(1 for row in parsed.rows if _outside(row, window)),
             staff=tuple(sorted({row.staff_id for row in parsed.rows if row.staff_id is not None})),
+            steady=len(self._steady(parsed)),
         )
 
     async def _resolved(self, window: Window) -> Window:
@@ -120,32 +140,45 @@ class RecordsBatch:
         return msgspec.structs.replace(window, client_id=self.queue.get(window.position, 0))
 
     async def _settled(self, window: Window, sweep: Sweep) -> tuple[Page, Parsed[Record], Answer]:
-        """A window that is too full and cannot be split: page by page, until two readings show the same ids."""
-        before: set[int] | None = None
-        for _ in range(SETTLED_ROUNDS):
-            pages: list[Page] = []
-            answer = None
+        """A window that is too full and cannot be split: page by page, until a reading shows nothing new that was there before.
+
+        Pages of one reading may lose rows, even where nothing changes (the order of equal rows is open): readings add up.
+        """
+        first: Page | None = None
+        rows: list[bytes] = []
+        found: set[int] = set()
+        quiet = 0
+        for reading in range(SETTLED_ROUNDS):
+            new: set[int] = set()
+            number = 0
             while True:
-                page, parsed, answer = await self._page(window, sweep, len(pages) + 1)
-                pages.append(page)
+                number += 1
+                page, parsed, answer = await self._page(window, sweep, number)
+                first = first or page
+                rows += page.rows
+                new |= (self._steady(parsed) if reading else set(parsed.ids)) - found
+                found.update(parsed.ids)
                 if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
                     break
-                if len(pages) > 10_000:
+                if number > 10_000:
                     raise ApiError(f"salon {self.batch.company}, records: the pages of a window do not end")
-            rows = [row for page in pages for row in page.rows]
-            parsed = parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
-            ids = set(parsed.ids)
-            if len(pages) == 1 or ids == before:
-                answer = msgspec.structs.replace(answer, rows=parsed.seen, distinct=len(parsed.ids), next_page_empty=True)
-                return pages[0], parsed, answer
-            before = ids
-        raise Transient(f"salon {self.batch.company}, records: a full day changes faster than it can be read")
+            quiet = 0 if new else quiet + 1
+            counted = answer.total is not None and not sweep.lies and len(found) >= answer.total
+            if number == 1 or quiet >= (1 if counted else QUIET_UNCOUNTED):
+                parsed = self._parse(tuple(rows))
+                answer = self._answer(window, sweep, parsed, answer.total)
+                return first, parsed, msgspec.structs.replace(answer, rows=len(found), next_page_empty=True)
+        raise ApiError(
+            f"salon {self.batch.company}, records: a full day changes faster than it can be read; tried again later."
+        )
 
     async def _failed(self, window: Window, error: BaseException | None) -> None:
         """A page that fails is asked smaller, down to the smallest; anything else ends the batch."""
         if not isinstance(error, Transient) or self.sweep.size <= sweeps.MIN_SIZE:
             assert error is not None
             raise error
+        if self.asked.get(window, 0) > self.sweep.size:
+            return  # smaller pages are asked already
         self.sweep = sweeps.shrink(self.sweep)
         self.cursor = msgspec.structs.replace(self.cursor, size=self.sweep.size)
         emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason="a page failed twice")
@@ -185,21 +218,24 @@ class RecordsBatch:
         batch = self.batch
         forget = self.fresh
         self.fresh = False
-        if self.sweep.finished and self.sweep.clients is not None and self.sweep.seen < (self.sweep.total or 0):
+        if self.sweep.finished and self.sweep.clients is not None and self.sweep.steady < (self.sweep.total or 0):
             self.sweep = sweeps.then_windows(self.sweep)
         if not self.sweep.finished:
             await batch.commit(self.cursor, pages, forget_sweep=forget)
             return
-        kind = self.cursor.kind
+        whole = self.cursor.kind != "delta" and not self.cursor.delta_ignored
         self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        # A row that moved while the windows were read is in the deltas that close it: nothing is gone before they are read too.
+        whole = whole or self.cursor.swept
+        self.cursor = msgspec.structs.replace(self.cursor, swept=whole and proved is None)
         batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
         changed = batch.effect.inserted + batch.effect.changed + batch.effect.deleted > 0 or bool(pages)
         effect = await batch.commit(
             self.cursor,
             pages,
             proved_as_of=proved,
-            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if kind != "delta" else None,
-            forget_sweep=forget and kind == "delta",
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole and proved else None,
+            forget_sweep=forget,
             count=proved is not None and changed,
         )
         if proved is not None:
@@ -213,6 +249,7 @@ class RecordsBatch:
             or window.position is not None
             or window.paged
             or answer.outside
+            or repeats(parsed)
             or (parsed.seen == 0 and not window.root)
         ):
             return None
