@@ -14,21 +14,22 @@ clock is the only clock: a host whose clock jumps does not change what a window 
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from aiolimiter import AsyncLimiter
 
 from ycsync import sql
-from ycsync.errors import DatabaseUnavailable
+from ycsync.errors import DatabaseError
 
 PAUSE_POLL_S = 0.4  # a pause ends, or begins, within a second everywhere
-BUSY_POLL_S = 0.05  # slots in flight: their answers may come any moment
+NAP_S = (0.002, 0.25)  # between two questions to the database: at least, and at most (a slot may come back unused)
 MARGIN_S = 2.0  # between a request's time-out and the end of its lease
+TRANSIT_S = 1.0  # for so long a request may be on its way to the server after its sender has hung up
 
 
 class Executor(Protocol):
@@ -59,16 +60,19 @@ class Lease:
     granted_at: datetime
 
 
-@dataclass(order=True, slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiter:
-    rank: int
+    company: int
+    priority: int
     order: int
-    company: int = field(compare=False)
-    granted: asyncio.Future[Lease] = field(compare=False)
+    granted: asyncio.Future[Lease]
 
 
 class Limiter:
-    """Hands out leases, the highest priority first. One task (`run`) asks the database for all waiters of this process."""
+    """Hands out leases: the highest priority first, then the salon that was served longest ago.
+
+    One task (`run`) asks the database for all waiters of this process.
+    """
 
     def __init__(
         self,
@@ -91,7 +95,9 @@ class Limiter:
         self._waiters: list[_Waiter] = []
         self._order = itertools.count()
         self._arrived = asyncio.Event()
-        self._pacer: tuple[float, AsyncLimiter] | None = None
+        self._served: dict[int, int] = {}  # salon -> when it was served last, in grants
+        self._paused: dict[int, float] = {}  # salon (0: all) -> not to be asked for before this time of the loop
+        self._pacer: AsyncLimiter | None = None
         self._releases: set[asyncio.Task[None]] = set()
 
     async def prepare(self, per_second: int, per_minute: int) -> None:
@@ -101,7 +107,7 @@ class Limiter:
     async def acquire(self, company: int, priority: int = 0) -> Lease:
         """Wait for the right to send one request for this salon (0: none in particular); higher priorities first."""
         granted: asyncio.Future[Lease] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiters, _Waiter(-priority, next(self._order), company, granted))
+        self._waiters.append(_Waiter(company, priority, next(self._order), granted))
         self._arrived.set()
         try:
             return await granted
@@ -111,8 +117,12 @@ class Limiter:
             raise
 
     def answered(self, lease: Lease) -> None:
-        """The answer began to arrive (or the connection is known to be dead): free one window from now."""
+        """The answer began to arrive (or the server closed the connection): free one window from now."""
         self._later(self._give_back("release", lease))
+
+    def abandoned(self, lease: Lease) -> None:
+        """We hung up before an answer: what was sent may be on its way still, so free a little later."""
+        self._later(self._give_back("abandoned", lease, TRANSIT_S))
 
     def unused(self, lease: Lease) -> None:
         """The request never left."""
@@ -128,50 +138,70 @@ class Limiter:
         return (row["second"], row["minute"]) if row is not None else (0, 0)
 
     async def run(self) -> None:
-        """Grant leases until cancelled; raises DatabaseUnavailable to all waiters while the database is away."""
+        """Grant leases until cancelled; while the database fails, its error is raised to all waiters."""
+        paced = False
         while True:
             self._arrived.clear()
-            waiter = self._next()
+            waiter, pause_s = self._next()
             if waiter is None:
-                await self._arrived.wait()
+                await self._arrival(pause_s)
                 continue
-            await self._pace()
-            waiter = self._next()
-            if waiter is None:
-                continue
+            if not paced:
+                await self._pace()
+                paced = True
+                continue  # somebody more important may have come meanwhile
             try:
                 lease = await self._take(waiter.company)
-                wait_s = 0.0 if lease is not None else await self._wait_s(waiter)
-            except DatabaseUnavailable as exc:
+                nap = 0.0 if lease is not None else await self._nap_s(waiter.company)
+            except DatabaseError as exc:
                 self._fail_all(exc)
                 continue
             if lease is None:
-                await self._sleep(wait_s)
+                if nap:
+                    await self._sleep(nap)
                 continue
             self._waiters.remove(waiter)
-            heapq.heapify(self._waiters)
             if waiter.granted.done():  # given up while the database was asked
                 self.unused(lease)
-            else:
-                waiter.granted.set_result(lease)
+                continue
+            self._served[waiter.company] = next(self._order)
+            waiter.granted.set_result(lease)
+            await self._paced()
+            paced = False
 
     async def close(self) -> None:
         """Let the releases that are on their way arrive."""
         if self._releases:
             await asyncio.wait(self._releases, timeout=0.5)
 
-    def _next(self) -> _Waiter | None:
-        while self._waiters and self._waiters[0].granted.done():
-            heapq.heappop(self._waiters)
-        return self._waiters[0] if self._waiters else None
+    def _next(self) -> tuple[_Waiter | None, float | None]:
+        """Who is next; if nobody, seconds until a pause is to be looked at again (None: nobody waits)."""
+        self._waiters = [waiter for waiter in self._waiters if not waiter.granted.done()]
+        now = asyncio.get_running_loop().time()
+        self._paused = {company: until for company, until in self._paused.items() if until > now}
+        free = [w for w in self._waiters if 0 not in self._paused and w.company not in self._paused]
+        if free:
+            return min(free, key=lambda w: (-w.priority, self._served.get(w.company, -1), w.order)), None
+        return None, (min(self._paused.values()) - now if self._waiters else None)
+
+    async def _arrival(self, timeout_s: float | None) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._arrived.wait()
+        except TimeoutError:
+            return
 
     async def _pace(self) -> None:
+        """Wait until the least delay since the last grant is over."""
+        if self._pacer is not None and self._rates().min_delay_s > 0:
+            await self._pacer.acquire()
+
+    async def _paced(self) -> None:
+        """The delay counts from now: a grant may come long after its turn, when the budget was used up."""
         delay = self._rates().min_delay_s
-        if delay <= 0:
-            return
-        if self._pacer is None or self._pacer[0] != delay:
-            self._pacer = (delay, AsyncLimiter(1, delay))
-        await self._pacer[1].acquire()
+        self._pacer = AsyncLimiter(1, delay) if delay > 0 else None
+        if self._pacer is not None:
+            await self._pacer.acquire()
 
     async def _take(self, company: int) -> Lease | None:
         rates = self._rates()
@@ -190,20 +220,16 @@ class Limiter:
         second, minute = by_kind[1], by_kind[60]
         return Lease(second["slot"], second["lease"], minute["slot"], minute["lease"], second["at"])
 
-    async def _wait_s(self, waiter: _Waiter) -> float:
+    async def _nap_s(self, company: int) -> float:
+        """How long to sleep after a refusal: 0 when it is this salon that is paused, and others may go on."""
         rates = self._rates()
-        row = await self._executor.fetchrow(self._sql["wait"], self._egress, rates.per_second, rates.per_minute, waiter.company)
-        if row is None or row["paused"]:
-            # A paused salon must not stand in the way of the others.
-            waiter.order = next(self._order)
-            heapq.heapify(self._waiters)
-            others = any(w.company != waiter.company for w in self._waiters if not w.granted.done())
-            return 0.02 if others else PAUSE_POLL_S
-        # A slot in flight is free when its answer comes, which nobody can tell: look again soon.
-        seconds: float = row["seconds"]
-        return min(max(seconds, 0.002), BUSY_POLL_S)
+        row = await self._executor.fetchrow(self._sql["wait"], self._egress, rates.per_second, rates.per_minute, company)
+        if row["paused"] is not None:
+            self._paused[row["paused"]] = asyncio.get_running_loop().time() + PAUSE_POLL_S
+            return 0.0
+        return nap_s(row["seconds"])
 
-    def _fail_all(self, exc: DatabaseUnavailable) -> None:
+    def _fail_all(self, exc: DatabaseError) -> None:
         for waiter in self._waiters:
             if not waiter.granted.done():
                 waiter.granted.set_exception(exc)
@@ -214,9 +240,9 @@ class Limiter:
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 
-    async def _give_back(self, statement: str, lease: Lease) -> None:
+    async def _give_back(self, statement: str, lease: Lease, *more: object) -> None:
         # A release that does not arrive is safe: the lease ends by itself, only later.
-        try:
+        with suppress(DatabaseError):
             await self._executor.execute(
                 self._sql[statement],
                 self._egress,
@@ -224,6 +250,10 @@ class Limiter:
                 lease.second_lease,
                 lease.minute,
                 lease.minute_lease,
+                *more,
             )
-        except DatabaseUnavailable:
-            return
+
+
+def nap_s(seconds: float) -> float:
+    """How long to sleep when a slot is expected in so many seconds."""
+    return min(max(seconds, NAP_S[0]), NAP_S[1])

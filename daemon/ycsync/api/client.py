@@ -14,14 +14,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import aiohttp
 import msgspec
 
 from ycsync.api.endpoints import Request
-from ycsync.api.outcome import Outcome, classify, denial
+from ycsync.api.outcome import Outcome, classify, denial, http_date
 from ycsync.errors import AccessDenied, ApiError, NotFound, Rejected, Throttled, Transient
 from ycsync.limiter import Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
@@ -152,9 +151,14 @@ class Api:
                 envelope = _decode(body)
                 message = envelope.message if envelope is not None else None
                 success = envelope.success if envelope is not None else None
-                outcome = classify(status, message, success, response.headers.get("Retry-After"))
+                server_time = http_date(response.headers.get("Date"))
+                retry_after = response.headers.get("Retry-After")
+                outcome = classify(status, message, success, retry_after, server_time or datetime.now(UTC))
                 if outcome.kind == "ok" and envelope is not None:
-                    page = Page(lease.granted_at, envelope.rows, envelope.total, _date(response))
+                    page = Page(lease.granted_at, envelope.rows, envelope.total, server_time)
+        except asyncio.CancelledError:
+            self._limiter.abandoned(lease)
+            raise
         except TimeoutError:
             # It may still arrive: the lease goes on until nothing can.
             outcome = Outcome("transient", "no answer in time")
@@ -172,8 +176,9 @@ class Api:
 async def login(
     session: aiohttp.ClientSession, base_url: str, partner_token: str, login_name: str, password: str, limiter: Limiter
 ) -> str:
-    """A user token for a login and password. Raises AccessDenied or Transient."""
+    """A user token for a login and password. Raises AccessDenied, Throttled or Transient."""
     lease = await limiter.acquire(0)
+    status = 0
     try:
         async with session.post(
             base_url.rstrip("/") + "/auth",
@@ -182,10 +187,25 @@ async def login(
             allow_redirects=False,
         ) as response:
             limiter.answered(lease)
-            envelope = _decode(await _read(response))
             status = response.status
-    except (aiohttp.ClientError, OSError, TimeoutError) as exc:
-        raise Transient(f"auth: {type(exc).__name__}. Is yclients.base_url right, and is YCLIENTS reachable?") from exc
+            envelope = _decode(await _read(response))
+            retry_after = response.headers.get("Retry-After")
+    except asyncio.CancelledError:
+        limiter.abandoned(lease)
+        raise
+    except TimeoutError as exc:
+        raise Transient("auth: no answer in time. Is yclients.base_url right, and is YCLIENTS reachable?") from exc
+    except aiohttp.ClientConnectorError as exc:
+        limiter.answered(lease)
+        raise Transient(f"auth: {_connection_failed(exc)}. Is YCLIENTS reachable?") from exc
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        limiter.answered(lease)
+        raise Transient(f"auth: the answer was cut off ({type(exc).__name__}). Is yclients.base_url right?") from exc
+    message, success = (None, None) if envelope is None else (envelope.message, envelope.success)
+    outcome = classify(status, message, success, retry_after, datetime.now(UTC))
+    if outcome.kind == "throttled":
+        await limiter.throttled(outcome.wait_s)
+        raise Throttled("auth: YCLIENTS answers 'too many requests'", outcome.wait_s)
     if envelope is not None and envelope.success and envelope.rows:
         with suppress(ValueError):
             import_token = _token(envelope.rows[0])
@@ -221,7 +241,7 @@ def new_session(*, timeout_s: float, ca_file: str | None = None, connections: in
 
 def backoff_s(failed: int, jitter: Callable[[], float] = random.random) -> float:
     """Seconds before the next try after `failed` failures: doubling, with full jitter on the upper half."""
-    ceiling = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** (failed - 1))
+    ceiling = min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** min(failed - 1, 16))
     return float(ceiling * (0.5 + 0.5 * jitter()))
 
 
@@ -249,18 +269,9 @@ def _token(row: bytes) -> str | None:
     return token if isinstance(token, str) and token else None
 
 
-def _date(response: aiohttp.ClientResponse) -> datetime | None:
-    text = response.headers.get("Date")
-    if text is None:
-        return None
-    try:
-        parsed = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=UTC)
-
-
 def _connection_failed(exc: aiohttp.ClientConnectorError) -> str:
-    if isinstance(exc, aiohttp.ClientConnectorCertificateError | aiohttp.ClientSSLError):
+    if isinstance(exc, aiohttp.ClientConnectorCertificateError):
         return "the server's certificate is not trusted (yclients.ca_file names a CA bundle)"
+    if isinstance(exc, aiohttp.ClientSSLError):
+        return "the server does not speak TLS as it should. Is yclients.base_url right?"
     return f"no connection ({type(exc.os_error).__name__})"

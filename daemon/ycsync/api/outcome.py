@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Literal
 
 Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
 
+MOST_S = 900.0
 FLOOR_S = 2.0  # the least wait after a 429: its N is often 0, which misleads
 _LIMIT_TEXT = re.compile(r"лимит запросов|limit (?:of requests )?exceeded|rate limit|too many requests|request limit", re.I)
 _SECONDS = re.compile(r"(\d+)\s*(?:секунд|second)", re.I)
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _LICENCE = re.compile(r"продлить лицензию|licen[cs]e", re.I)
 
 _BY_STATUS: dict[int, Kind] = {
@@ -42,11 +46,16 @@ class Outcome:
     wait_s: float = 0.0
 
 
-def classify(status: int, message: str | None, success: bool | None, retry_after: str | None) -> Outcome:
-    """The outcome of one answer. `success` None: the body could not be read as the API's envelope."""
+def classify(
+    status: int, message: str | None, success: bool | None, retry_after: str | None, now: datetime | None = None
+) -> Outcome:
+    """The outcome of one answer. `success` None: the body could not be read as the API's envelope.
+
+    `now`: the server's clock, for a Retry-After that names a time.
+    """
     text = message or ""
-    if status == 429 or _LIMIT_TEXT.search(text):
-        return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after))
+    if status == 429 or (not success and _LIMIT_TEXT.search(text)):
+        return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after, now))
     if 200 <= status < 300:
         if success is None:
             return Outcome("transient", f"HTTP {status} with a body that is not the API's")
@@ -62,14 +71,34 @@ def classify(status: int, message: str | None, success: bool | None, retry_after
     return Outcome(kind, f"HTTP {status}")
 
 
-def wait_after(message: str, retry_after: str | None) -> float:
+def wait_after(message: str, retry_after: str | None, now: datetime | None = None) -> float:
     """Seconds to wait after "too many requests": max(Retry-After, N, floor)."""
-    waits = [FLOOR_S]
-    if retry_after is not None and retry_after.strip().isdecimal():
-        waits.append(float(retry_after.strip()))
+    waits = [FLOOR_S, _seconds(retry_after, now)]
     if found := _SECONDS.search(message):
         waits.append(float(found[1]))
-    return min(max(waits), 900.0)
+    return min(max(waits), MOST_S)
+
+
+def _seconds(retry_after: str | None, now: datetime | None) -> float:
+    """Retry-After is a number of seconds, or a date; 0 when it is neither."""
+    if retry_after is None:
+        return 0.0
+    text = retry_after.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    until = http_date(text)
+    return 0.0 if until is None or now is None else (until - now).total_seconds()
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The instant that a Date or Retry-After header names; None when it names none."""
+    if text is None:
+        return None
+    try:
+        parsed = parsedate_to_datetime(text)
+        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):  # as odd as the text may be
+        return None
 
 
 def denial(status: int, message: str | None) -> str:

@@ -14,7 +14,8 @@ on conflict do nothing
 -- request and then some), so that a process that dies in the middle never frees a slot too early.
 -- $1 egress, $2 per second, $3 per minute, $4 owner, $5 lease, $6 company.
 with gate as (
-    select least(1, slow_factor + greatest(0, extract(epoch from now() - slow_since)) / 600) as factor
+    -- PostgreSQL before 17 cannot subtract an infinite time, hence nullif.
+    select least(1, slow_factor + greatest(0, extract(epoch from now() - nullif(slow_since, '-infinity'))) / 600) as factor
     from @schema.limiter_egress e
     where e.egress = $1 and e.blocked_until <= now()
       and not exists (select from @schema.pauses p where p.company_id in (0, $6::bigint))
@@ -40,6 +41,12 @@ update @schema.limiter_slots
 set free_at = least(free_at, now() + make_interval(secs => kind)), owner = null
 where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
 
+-- name: abandoned
+-- We hung up before an answer came: as if it had come $6 seconds from now, for the request may be on its way still.
+update @schema.limiter_slots
+set free_at = least(free_at, now() + make_interval(secs => kind + $6::float8)), owner = null
+where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
+
 -- name: unused
 -- The request never left: both slots are free at once.
 update @schema.limiter_slots
@@ -47,13 +54,24 @@ set free_at = now(), owner = null, used_at = '-infinity'
 where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
 
 -- name: wait
--- When is it worth asking again? Seconds until both windows may have a slot, and whether this salon is paused.
+-- When is it worth asking again? `seconds` until both windows may have a slot; `paused`: this salon, or 0 for all, or null.
+-- A slot in flight (it has an owner) is free one window after its answer, so not before one window from now.
+with gate as (
+    select blocked_until,
+        least(1, slow_factor + greatest(0, extract(epoch from now() - nullif(slow_since, '-infinity'))) / 600) as factor
+    from @schema.limiter_egress where egress = $1
+), slots as (
+    select kind, case when owner is null then free_at else least(free_at, now() + make_interval(secs => kind)) end as free_at
+    from @schema.limiter_slots, gate
+    where egress = $1 and slot < greatest(1, floor(case kind when 1 then $2::int else $3::int end * factor))
+)
 select
-    exists (select from @schema.pauses p where p.company_id in (0, $4::bigint)) as paused,
+    (select min(p.company_id) from @schema.pauses p where p.company_id in (0, $4::bigint)) as paused,
     extract(epoch from greatest(
-        (select min(free_at) from @schema.limiter_slots where egress = $1 and kind = 1 and slot < $2::int),
-        (select min(free_at) from @schema.limiter_slots where egress = $1 and kind = 60 and slot < $3::int),
-        (select blocked_until from @schema.limiter_egress where egress = $1)
+        now(),
+        (select min(free_at) from slots where kind = 1),
+        (select min(free_at) from slots where kind = 60),
+        (select blocked_until from gate)
     ) - now())::float8 as seconds
 
 -- name: throttled
@@ -61,7 +79,7 @@ select
 update @schema.limiter_egress
 set blocked_until = greatest(blocked_until, now() + make_interval(secs => $2::float8)),
     slow_factor = case when slow_since > now() - interval '5 seconds' then slow_factor
-                       else greatest(0.1, 0.7 * least(1, slow_factor + greatest(0, extract(epoch from now() - slow_since)) / 600)) end,
+                       else greatest(0.1, 0.7 * least(1, slow_factor + greatest(0, extract(epoch from now() - nullif(slow_since, '-infinity'))) / 600)) end,
     slow_since = case when slow_since > now() - interval '5 seconds' then slow_since else now() end,
     throttled = throttled + 1
 where egress = $1

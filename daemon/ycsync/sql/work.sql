@@ -42,11 +42,11 @@ set claimed_by = null, claimed_at = null, batches = batches + 1, failures = fail
 where company_id = $1 and stream = $2 and claimed_by = $3
 
 -- name: stop_company
--- Rights or licence: every stream of the salon stops, and is tried again after $2 seconds.
+-- Rights or licence: every stream of the salon stops, and is tried again after $2 seconds, unless it is switched off.
 update @schema.sync_status
 set phase = 'stopped', last_error = $3, error_code = $4, error_since = coalesce(error_since, clock_timestamp()),
-    failures = failures + 1, due_at = greatest(due_at, clock_timestamp() + make_interval(secs => $2::float8)),
-    updated_at = clock_timestamp()
+    failures = failures + 1, updated_at = clock_timestamp(),
+    due_at = case when due_at is null then null else greatest(due_at, clock_timestamp() + make_interval(secs => $2::float8)) end
 where company_id = $1 and stream <> 'companies' and claimed_by is null
 
 -- name: unstop
@@ -93,10 +93,11 @@ select id, title, timezone, active from @schema.companies where deleted_at is nu
 
 -- name: enabled
 -- Streams and salons that are not wanted any more are not due any more; those wanted again are due now.
+-- What a command asked for runs whatever the schedule says.
 -- $1 streams that are on, $2 companies (null: all that are known and active).
 update @schema.sync_status s
 set due_at = case when s.stream = any ($1::text[]) and (s.company_id = 0 or $2::bigint[] is null or s.company_id = any ($2)) then now() end
-where claimed_by is null
+where claimed_by is null and wanted_at is null
   and (due_at is null) = (s.stream = any ($1::text[]) and (s.company_id = 0 or $2::bigint[] is null or s.company_id = any ($2)))
   and not (s.stream = 'companies' and s.company_id <> 0)
 
@@ -131,9 +132,9 @@ where claimed_by is not null and not exists (select from @schema.workers w where
 returning company_id, stream
 
 -- name: free_slots
--- Requests of processes known to be dead: their sockets are closed, so nothing more of them arrives.
--- One window from now their slots are free, instead of at the end of their leases.
-update @schema.limiter_slots set free_at = least(free_at, now() + make_interval(secs => kind)), owner = null
+-- Requests of processes known to be dead: their sockets are closed, so nothing arrives but what is on its way ($2 seconds).
+-- One window after that their slots are free, instead of at the end of their leases.
+update @schema.limiter_slots set free_at = least(free_at, now() + make_interval(secs => kind + $2::float8)), owner = null
 where owner = any ($1::bigint[])
 
 -- name: close_batches

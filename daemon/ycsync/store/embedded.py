@@ -9,8 +9,8 @@ in its data directory only, that runs as an ordinary user and ends with the proc
       server.log
 
 The server's working directory is `data`, entered before root's rights are dropped, and it calls itself
-an open descriptor of it (`/proc/self/fd/N`) then: so it needs no right to any parent directory, and none of them is opened for it.
-Start it from the main thread: the kernel ends the server with the *thread* that forked it.
+an open descriptor of it (`/proc/self/fd/N`) then: so it needs no right to any parent directory, and none of
+them is opened for it. Start it from the main thread: the kernel ends the server with the *thread* that forked it.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ycsync.limiter import TRANSIT_S
 from ycsync.store.database import Database
 
 WORKER_SILENT_S = 30.0
@@ -150,7 +151,7 @@ class Work:
         dead = [row["id"] for row in local if is_gone(row["pid"], row["pid_start"])]
         gone = [row["id"] for row in await self._database.fetch(self._sql["reap"], dead, WORKER_SILENT_S)]
         if dead:
-            await self._database.execute(self._sql["free_slots"], dead)
+            await self._database.execute(self._sql["free_slots"], dead, TRANSIT_S)
         if gone:
             await self._database.execute(self._sql["close_batches"])
         await self._database.execute(self._sql["unclaim"])

@@ -1,0 +1,435 @@
+"""Is work claimed once, in a fair order, and given back when its worker dies?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import ycsync
+from ycsync.limiter import TRANSIT_S, Limiter, Rates
+from ycsync.store.database import Database, connect
+from ycsync.store.migrate import migrate
+from ycsync.store.work import WORKER_SILENT_S, BatchTotals, Claim, Work, process_start, this_host
+
+STREAMS = ("services", "staff", "clients", "records")
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    database = await connect(database_url, "yclients", size=4)
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def work(database: Database) -> Work:
+    return Work(database)
+
+
+@pytest.fixture
+async def me(work: Work) -> int:
+    return await work.register("service", "default", "0", {})
+
+
+async def put(database: Database, company: int, stream: str, **columns: str) -> None:
+    """One row as it stands; each column is an SQL expression."""
+    columns = {"due_at": "now()", **columns}
+    await database.execute(
+        f"insert into yclients.sync_status (company_id, stream, {', '.join(columns)}) "
+        f"values ($1, $2, {', '.join(columns.values())})",
+        company,
+        stream,
+    )
+
+
+async def row(database: Database, company: int, stream: str) -> dict[str, object]:
+    found = await database.fetchrow(
+        "select *, extract(epoch from due_at - now())::float8 as due_in from yclients.sync_status "
+        "where company_id = $1 and stream = $2",
+        company,
+        stream,
+    )
+    assert found is not None
+    return dict(found)
+
+
+async def due_in(database: Database, company: int, stream: str) -> float | None:
+    value = (await row(database, company, stream))["due_in"]
+    assert value is None or isinstance(value, float)
+    return value
+
+
+def names(claims: list[Claim]) -> list[tuple[int, str]]:
+    return [(claim.company, claim.stream) for claim in claims]
+
+
+# --- claiming -----------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_longest_overdue_is_taken_first_and_a_wish_before_all(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records", due_at="now() - interval '1 min'")
+    await put(database, 2, "records", due_at="now() - interval '3 min'")
+    await put(database, 3, "records", due_at="now() - interval '2 min'")
+    await put(database, 4, "records", due_at="now()", priority="100")
+    await put(database, 5, "records", due_at="now() + interval '1 s'")
+    await put(database, 6, "records", due_at="null")
+    taken = [names(await work.claim(me, 1, STREAMS)) for _ in range(5)]
+    assert taken == [[(4, "records")], [(2, "records")], [(3, "records")], [(1, "records")], []]
+
+
+async def test_a_salon_that_is_always_due_does_not_starve_the_others(database: Database, work: Work, me: int) -> None:
+    for company in range(1, 6):
+        await put(database, company, "records", due_at="now() - interval '1 s'")
+    turns: Counter[int] = Counter()
+    for _ in range(50):
+        (claim,) = await work.claim(me, 1, STREAMS)
+        turns[claim.company] += 1
+        await work.finish(claim, me, 0.0)
+    assert set(turns.values()) == {10}
+
+
+async def test_only_what_is_asked_for_is_taken(database: Database, work: Work, me: int) -> None:
+    await put(database, 0, "companies")
+    for company in (1, 2):
+        for stream in STREAMS:
+            await put(database, company, stream)
+    assert names(await work.claim(me, 9, ["staff"], [2])) == [(2, "staff")]
+    assert names(await work.claim(me, 9, ["companies"], [2])) == [(0, "companies")]  # the time zones come from there
+    assert await work.claim(me, 9, STREAMS, wanted_only=True) == []
+    await work.want([1], ["records"], {"batch_size": 5})
+    (claim,) = await work.claim(me, 9, STREAMS, wanted_only=True)
+    assert (claim.company, claim.stream, claim.wanted, claim.options) == (1, "records", True, {"batch_size": 5})
+    # What was asked for by name is taken though its stream is off.
+    await work.want([2], ["services"], {})
+    assert names(await work.claim(me, 9, ["clients"], [2], wanted_only=True)) == [(2, "services")]
+
+
+async def test_without_a_place_for_filling_only_deltas_and_wishes_are_taken(database: Database, work: Work, me: int) -> None:
+    for company, phase in enumerate(("new", "filling", "closing", "stopped", "live"), 1):
+        await put(database, company, "records", phase=f"'{phase}'")
+    await work.want([2], ["records"], {})
+    assert sorted(names(await work.claim(me, 9, STREAMS, no_filling=True))) == [(2, "records"), (5, "records")]
+
+
+async def test_two_workers_never_take_one_row(database_url: str, database: Database, work: Work) -> None:
+    await database.execute(
+        "insert into yclients.sync_status (company_id, stream, due_at) "
+        "select c, 'records', now() from generate_series(1, 400) c"
+    )
+    pools = [await connect(database_url, "yclients", size=1) for _ in range(8)]
+
+    async def take(pool: Database, worker: int) -> list[int]:
+        mine: list[int] = []
+        while claims := await Work(pool).claim(worker, 3, STREAMS):
+            mine += [claim.company for claim in claims]
+        return mine
+
+    taken = await asyncio.gather(*(take(pool, n) for n, pool in enumerate(pools, 1)))
+    assert sorted(company for mine in taken for company in mine) == list(range(1, 401))
+    for pool in pools:
+        await pool.close()
+
+
+async def test_a_paused_salon_is_not_claimed_and_zero_pauses_all(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    await put(database, 2, "records")
+    await work.pause([1])
+    await work.pause([1])
+    assert names(await work.claim(me, 9, STREAMS)) == [(2, "records")]
+    await work.pause([0])
+    await put(database, 3, "records")
+    assert await work.claim(me, 9, STREAMS) == []
+    assert set(await work.pauses()) == {0, 1}
+    await work.resume([0])
+    assert await work.pauses() == {}
+    assert sorted(names(await work.claim(me, 9, STREAMS))) == [(1, "records"), (3, "records")]
+
+
+# --- workers ----------------------------------------------------------------------------------------------------------------
+
+
+HOLDER = """
+import asyncio, sys
+from ycsync.limiter import Limiter, Rates
+from ycsync.store.database import connect
+from ycsync.store.work import Work
+
+async def main(dsn):
+    database = await connect(dsn, "yclients", size=2)
+    work = Work(database)
+    owner = await work.register("service", "default", "0", {})
+    limiter = Limiter(database, "yclients", "default", owner, lambda: Rates(5, 50, 0.0), timeout_s=30)
+    await limiter.prepare(5, 50)
+    running = asyncio.create_task(limiter.run())
+    claims = await work.claim(owner, 9, ["records"])
+    await work.open_batch(claims[0], "balanced", owner)
+    for n in range(5):
+        await limiter.acquire(1)
+    print(owner, len(claims), flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_what_a_killed_process_held_is_free_at_once(database_url: str, database: Database, work: Work, me: int) -> None:
+    for company in (1, 2, 3):
+        await put(database, company, "records")
+    env = {**os.environ, "PYTHONPATH": str(Path(ycsync.__file__).parents[1])}
+    with subprocess.Popen([sys.executable, "-c", HOLDER, database_url], stdout=subprocess.PIPE, text=True, env=env) as holder:
+        assert holder.stdout is not None
+        owner, held = map(int, (await asyncio.to_thread(holder.stdout.readline)).split())
+        assert held == 3
+        assert await work.reap() == []
+        assert await work.claim(me, 9, STREAMS) == []
+        holder.send_signal(signal.SIGKILL)
+        while process_start(holder.pid) is not None:  # gone, or its remains only: nobody has waited for it
+            await asyncio.sleep(0.005)
+        died = time.monotonic()
+        assert await work.reap() == [owner]
+    assert len(await work.claim(me, 9, STREAMS)) == 3
+    assert await database.fetchval("select outcome from yclients.sync_batches") == "lost"
+    limiter = Limiter(database, "yclients", "default", me, lambda: Rates(5, 50, 0.0), timeout_s=30)
+    running = asyncio.create_task(limiter.run())
+    await asyncio.wait_for(limiter.acquire(1), 5)
+    assert 1.0 + TRANSIT_S - 0.05 <= time.monotonic() - died < 1.5 + TRANSIT_S
+    running.cancel()
+
+
+async def test_a_silent_worker_of_another_machine_is_given_up_after_a_while(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    other = await database.fetchval(
+        "insert into yclients.workers (role, host, pid, pid_start, egress, version) "
+        "values ('service', 'elsewhere', 1, '1', 'default', '0') returning id"
+    )
+    (claim,) = await work.claim(other, 9, STREAMS)
+    await database.execute("insert into yclients.limiter_slots values ('default', 1, 0, now() + interval '20 s', $1)", other)
+    for silent, gone in ((WORKER_SILENT_S - 2, []), (WORKER_SILENT_S + 1, [other])):
+        await database.execute(
+            "update yclients.workers set beat_at = now() - make_interval(secs => $2) where id = $1", other, silent
+        )
+        assert await work.reap() == gone
+    # Its requests may be under way: their slots stay until their leases end.
+    assert await database.fetchval("select free_at > now() + interval '15 s' from yclients.limiter_slots")
+    (again,) = await work.claim(me, 9, STREAMS)
+    assert not await work.beat(other)
+    # When it comes back it can neither finish nor fail what is another's now.
+    await work.finish(claim, other, 0.0)
+    await work.fail(claim, other, 0.0, "late", "late")
+    assert (await row(database, 1, "records"))["claimed_by"] == me
+    await work.finish(again, me, 60.0)
+    assert (await row(database, 1, "records"))["claimed_by"] is None
+
+
+async def test_a_worker_lives_as_long_as_it_beats(database: Database, work: Work, me: int) -> None:
+    await database.execute("update yclients.workers set beat_at = now() - interval '1 h'")
+    assert await work.services() == []
+    assert await work.beat(me, {"state": "well"})
+    assert await work.reap() == []
+    assert [(one["id"], one["pid"], one["info"]) for one in await work.services()] == [(me, os.getpid(), {"state": "well"})]
+
+
+async def test_a_process_id_that_was_given_to_another_process_is_a_dead_worker(database: Database, work: Work, me: int) -> None:
+    reused = await database.fetchval(
+        "insert into yclients.workers (role, host, pid, pid_start, egress, version) "
+        "values ('service', $1, $2, '12345', 'default', '0') returning id",
+        this_host(),
+        os.getpid(),
+    )
+    assert await work.reap() == [reused]
+
+
+async def test_who_leaves_in_order_gives_everything_back(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    (claim,) = await work.claim(me, 9, STREAMS)
+    batch = await work.open_batch(claim, "balanced", me)
+    await work.close_batch(batch, BatchTotals("stopped", requests=3))
+    await work.leave(me)
+    assert (await row(database, 1, "records"))["claimed_by"] is None
+    assert await database.fetchval("select outcome from yclients.sync_batches") == "stopped"
+
+
+async def test_what_is_held_but_not_done_is_given_back(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    await put(database, 2, "records")
+    await work.claim(me, 9, STREAMS)
+    await work.release(me, [(1, "records")])
+    assert names(await work.claim(me, 9, STREAMS)) == [(2, "records")]
+
+
+# --- how a batch ends -------------------------------------------------------------------------------------------------------
+
+
+async def test_finished_work_is_due_again_when_it_was_said_or_never(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    (claim,) = await work.claim(me, 9, STREAMS)
+    await work.finish(claim, me, 60.0)
+    due = await due_in(database, 1, "records")
+    assert due is not None
+    assert 59 < due <= 60.1
+    await database.execute("update yclients.sync_status set due_at = now()")
+    (claim,) = await work.claim(me, 9, STREAMS)
+    assert claim.batches == 1
+    await work.finish(claim, me, None)
+    assert await due_in(database, 1, "records") is None
+    assert await work.next_due(STREAMS, None) is None
+
+
+async def test_a_failure_is_said_and_counted(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    for failures in (1, 2):
+        (claim,) = await work.claim(me, 9, STREAMS)
+        await work.fail(claim, me, 0.0, "it failed", "transient")
+        now = await row(database, 1, "records")
+        assert (now["failures"], now["last_error"], now["error_code"]) == (failures, "it failed", "transient")
+        assert now["error_since"] is not None
+    await database.execute("update yclients.sync_status set due_at = now() + interval '1 h'")
+    await work.wake()
+    assert len(await work.claim(me, 9, STREAMS)) == 1
+
+
+async def test_a_salon_that_is_stopped_leaves_the_others_alone_and_wakes_nothing_that_is_off(
+    database: Database, work: Work
+) -> None:
+    await put(database, 1, "records")
+    await put(database, 1, "staff", due_at="null")
+    await put(database, 2, "records")
+    await work.stop_company(1, 3600.0, "no rights", "http_403")
+    due = await due_in(database, 1, "records")
+    assert due is not None
+    assert due > 3590
+    assert (await row(database, 1, "records"))["phase"] == "stopped"
+    assert await due_in(database, 1, "staff") is None
+    assert (await row(database, 2, "records"))["phase"] == "new"
+
+
+# --- wishes -----------------------------------------------------------------------------------------------------------------
+
+
+async def prove(database: Database, company: int, stream: str) -> None:
+    await database.execute(
+        "update yclients.sync_status set last_success_at = clock_timestamp(), phase = 'live' "
+        "where company_id = $1 and stream = $2",
+        company,
+        stream,
+    )
+
+
+async def test_a_wish_is_served_by_a_success_later_than_the_wish(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records", due_at="now() + interval '1 h'", last_success_at="now()")
+    wishes = await work.want([1], ["records"], {"batch_size": 7})
+    (claim,) = await work.claim(me, 9, STREAMS)
+    assert (claim.priority, claim.wanted, claim.options) == (100, True, {"batch_size": 7})
+    await work.finish(claim, me, 0.0)
+    (claim,) = await work.claim(me, 9, STREAMS)
+    assert claim.wanted, "a batch that proved nothing serves no wish"
+    await prove(database, 1, "records")
+    await work.finish(claim, me, 60.0)
+    (progress,) = await work.progress([1], ["records"])
+    assert progress.last_success_at is not None
+    assert progress.last_success_at > wishes[1, "records"]
+    now = await row(database, 1, "records")
+    assert (now["wanted_at"], now["priority"], now["options"]) == (None, 0, "{}")
+
+
+async def test_a_wish_for_what_is_being_done_takes_nothing_from_its_worker(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records")
+    (claim,) = await work.claim(me, 9, STREAMS)
+    await work.want([1], ["records"], {})
+    assert await work.claim(me, 9, STREAMS) == []
+    await work.finish(claim, me, 3600.0)
+    assert (await row(database, 1, "records"))["wanted_at"] is not None
+
+
+async def test_a_forced_pass_begins_anew_and_fences_who_is_at_work(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records", phase="'live'", done="10", cursor="'{}'", failures="3", last_error="'x'")
+    (claim,) = await work.claim(me, 9, STREAMS)
+    await work.want([1], ["records"], {}, afresh=True)
+    now = await row(database, 1, "records")
+    assert (now["phase"], now["done"], now["cursor"], now["failures"], now["last_error"]) == ("new", 0, None, 0, None)
+    assert now["version"] == claim.version + 1
+
+
+async def test_a_wish_that_is_withdrawn_leaves_the_schedule(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records", due_at="now() + interval '1 h'")
+    await work.want([1], ["records"], {"batch_size": 7})
+    await work.unwant([1], ["records"])
+    (claim,) = await work.claim(me, 9, STREAMS)
+    assert (claim.wanted, claim.priority, claim.options) == (False, 0, {})
+
+
+# --- what the settings want -------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_switched_off_is_not_due_and_is_due_when_switched_on_again(database: Database, work: Work) -> None:
+    await work.ensure([0], ["companies"])
+    await work.ensure([1, 2], ["companies", *STREAMS])
+    await work.enabled(["companies", "records", "clients"], [1])
+
+    async def due() -> list[tuple[int, str]]:
+        rows = await database.fetch(
+            "select company_id, stream from yclients.sync_status where due_at is not null and "
+            "not (stream = 'companies' and company_id <> 0) order by 1, 2"
+        )
+        return [(one["company_id"], one["stream"]) for one in rows]
+
+    assert await due() == [(0, "companies"), (1, "clients"), (1, "records")]
+    await database.execute(
+        "update yclients.sync_status set due_at = now() + interval '1 h' where stream = 'records' and due_at is not null"
+    )
+    await work.enabled(["companies", "records", "staff"], None)
+    assert await due() == [(0, "companies"), (1, "records"), (1, "staff"), (2, "records"), (2, "staff")]
+    still, again = await due_in(database, 1, "records"), await due_in(database, 2, "records")
+    assert still is not None
+    assert again is not None
+    assert still > 3500
+    assert again <= 0
+
+
+async def test_a_reload_does_not_cancel_what_a_command_asked_for(database: Database, work: Work, me: int) -> None:
+    await work.ensure([1], STREAMS)
+    await work.enabled(["records"], [1])
+    await work.want([1], ["services"], {})
+    await work.enabled(["records"], [1])  # the service was reloaded, or has read the list of salons
+    assert names(await work.claim(me, 9, STREAMS, wanted_only=True)) == [(1, "services")]
+    await work.enabled(["records"], [2])
+    assert (1, "services") not in names(await work.claim(me, 9, ["records"]))
+
+
+async def test_what_is_at_work_while_settings_change_is_left_alone(database: Database, work: Work, me: int) -> None:
+    await work.ensure([1], ["records"])
+    await work.claim(me, 9, STREAMS)
+    await work.enabled([], [1])
+    assert (await row(database, 1, "records"))["claimed_by"] == me
+
+
+async def test_a_shorter_interval_applies_to_what_waits_already_but_not_to_errors(database: Database, work: Work) -> None:
+    await put(database, 1, "records", due_at="now() + interval '1 h'")
+    await put(database, 2, "records", due_at="now() + interval '10 s'")
+    await put(database, 3, "records", due_at="now() + interval '1 h'", error_code="'http_403'")
+    await put(database, 4, "records", due_at="null")
+    await work.recadence("records", 300.0)
+    waits = [await due_in(database, company, "records") for company in (1, 2, 3, 4)]
+    assert waits[3] is None
+    assert [round(wait, -1) for wait in waits[:3] if wait is not None] == [300, 10, 3600]
+
+
+async def test_old_batches_are_forgotten_quiet_ones_sooner(database: Database, work: Work) -> None:
+    for age, rows in (("8 days", 0), ("8 days", 5), ("366 days", 5), ("1 day", 0)):
+        await database.execute(
+            "insert into yclients.sync_batches (company, stream, preset, started_at, rows) "
+            f"values (1, 'records', 'balanced', now() - interval '{age}', {rows})"
+        )
+    await work.forget_batches()
+    kept = await database.fetch("select rows from yclients.sync_batches order by started_at")
+    assert [one["rows"] for one in kept] == [5, 0]

@@ -1,0 +1,139 @@
+"""Does every kind of answer get the right outcome, wait and advice?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ycsync.api.client import backoff_s
+from ycsync.api.outcome import FLOOR_S, Kind, classify, denial, wait_after
+
+LIMIT = "Превышен лимит запросов, попробуйте повторить запрос через {} секунд."
+LICENCE = "Необходимо продлить лицензию в филиале с id: 4001"
+NOW = datetime(2025, 10, 9, 8, 0, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "success", "kind"),
+    [
+        (200, None, True, "ok"),
+        (201, None, True, "ok"),
+        (202, None, True, "ok"),
+        # the API says no, in a 200
+        (200, "Произошла ошибка", False, "transient"),
+        (200, None, False, "transient"),
+        (200, LICENCE, False, "denied"),
+        # a body that is not the API's
+        (200, None, None, "transient"),
+        (204, None, None, "transient"),
+        # the limit, by status or by text, whatever else there is
+        (429, None, None, "throttled"),
+        (429, LIMIT.format(0), False, "throttled"),
+        (200, LIMIT.format(7), False, "throttled"),
+        (403, LIMIT.format(7), False, "throttled"),
+        (503, "Too Many Requests", False, "throttled"),
+        (200, "The limit of requests exceeded, try again in 3 seconds.", False, "throttled"),
+        (200, "Request limit exceeded. Please repeat the request in 3 seconds", False, "throttled"),
+        (200, "Rate limit reached", False, "throttled"),
+        # redirects are not followed, and asking again would not help
+        (301, None, None, "rejected"),
+        (302, None, None, "rejected"),
+        (307, None, None, "rejected"),
+        (308, None, None, "rejected"),
+        (400, "Ошибка", False, "rejected"),
+        (401, "Необходима авторизация", False, "denied"),
+        (401, None, None, "denied"),
+        (402, LICENCE, False, "denied"),
+        (403, "Недостаточно прав", False, "denied"),
+        (403, LICENCE, False, "denied"),
+        (404, "Не найдено", False, "missing"),
+        (404, None, None, "transient"),
+        (405, None, None, "missing"),
+        (406, None, None, "rejected"),
+        (408, None, None, "transient"),
+        (409, "Конфликт", False, "rejected"),
+        (410, None, None, "missing"),
+        (413, None, None, "transient"),
+        (414, None, None, "rejected"),
+        (418, None, None, "rejected"),
+        (422, "Ошибка", False, "rejected"),
+        (425, None, None, "transient"),
+        (451, None, None, "rejected"),
+        *[(status, None, None, "transient") for status in (500, 501, 502, 503, 504, 507, 520, 522, 524, 530, 599)],
+    ],
+)
+def test_the_outcome_of_every_status(status: int, message: str | None, success: bool | None, kind: Kind) -> None:
+    outcome = classify(status, message, success, None)
+    assert outcome.kind == kind
+    assert (outcome.wait_s >= FLOOR_S) == (kind == "throttled")
+
+
+def test_a_message_about_a_limit_does_not_spoil_an_answer_that_came() -> None:
+    assert classify(200, "Rate limit: 12 of 200 used", True, None).kind == "ok"
+
+
+def test_a_reason_never_quotes_the_message() -> None:
+    for status in (200, 400, 403, 404, 422, 429, 500):
+        for success in (True, False, None):
+            assert "Ольга" not in classify(status, "Клиент Ольга +79990000011 не найден", success, None).reason
+            assert "Ольга" not in denial(status, "Клиент Ольга +79990000011 не найден")
+
+
+@pytest.mark.parametrize(
+    ("message", "retry_after", "seconds"),
+    [
+        ("", None, FLOOR_S),
+        (LIMIT.format(0), None, FLOOR_S),
+        (LIMIT.format(1), "0", FLOOR_S),
+        (LIMIT.format(17), None, 17.0),
+        (LIMIT.format(17), "30", 30.0),
+        (LIMIT.format(41), "30", 41.0),
+        ("try again in 12 seconds", None, 12.0),
+        ("", "5", 5.0),
+        ("", " 5 ", 5.0),
+        ("", "4.5", 4.5),
+        ("", "Thu, 09 Oct 2025 08:00:20 GMT", 20.0),
+        ("", "Thu, 09 Oct 2025 07:59:00 GMT", FLOOR_S),
+        ("", "-7", FLOOR_S),
+        ("", "soon", FLOOR_S),
+        ("", "nan", FLOOR_S),
+        ("", "inf", FLOOR_S),
+        ("", "", FLOOR_S),
+        ("", "99999999999", 900.0),
+        (LIMIT.format("9" * 400), "9" * 400, 900.0),
+    ],
+)
+def test_the_wait_is_the_longest_that_was_asked_for(message: str, retry_after: str | None, seconds: float) -> None:
+    assert wait_after(message, retry_after, NOW) == seconds
+
+
+@given(st.text(), st.none() | st.text())
+def test_no_text_breaks_the_wait(message: str, retry_after: str | None) -> None:
+    assert FLOOR_S <= wait_after(message, retry_after, NOW) <= 900.0
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "remedy"),
+    [
+        (401, "Partner ID not specified", "YCLIENTS_PARTNER_TOKEN"),
+        (401, "Необходима авторизация", "YCLIENTS_USER_TOKEN"),
+        (401, None, "YCLIENTS_USER_TOKEN"),
+        (402, None, "Renew"),
+        (403, LICENCE, "Renew"),
+        (200, LICENCE, "Renew"),
+        (403, "Недостаточно прав", "access to the salon"),
+        (403, "Нет прав на управление филиалом", "access to the salon"),
+    ],
+)
+def test_a_refusal_names_its_remedy(status: int, message: str | None, remedy: str) -> None:
+    assert remedy in denial(status, message)
+
+
+def test_retries_wait_longer_each_time_with_jitter_and_a_ceiling() -> None:
+    assert [backoff_s(n, lambda: 1.0) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
+    assert [backoff_s(n, lambda: 0.0) for n in (1, 2, 3, 4)] == [0.25, 0.5, 1.0, 2.0]
+    assert backoff_s(60, lambda: 1.0) == 30.0
+    assert backoff_s(5000, lambda: 1.0) == 30.0
