@@ -28,6 +28,8 @@ FILLING = 8  # batches of first passes at once
 PLACES = 16  # batches at once
 POLL_S = 1.0
 DENIED_S = 3600.0
+UNKNOWN_S = 60.0
+NIGHT = timedelta(hours=12)
 MAX_RETRY_S = 900.0
 BEAT_S = 2.0
 BEAT_TIMEOUT_S = 10.0
@@ -68,6 +70,7 @@ class Scheduler:
     info: Callable[[], dict[str, object] | None] = lambda: None
     database_lost: datetime | None = None
     last_turn: float = 0.0
+    _wanted: frozenset[int] | None = None  # the salons of the settings; None: not known yet
     _running: dict[asyncio.Task[None], tuple[Claim, bool]] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -75,7 +78,10 @@ class Scheduler:
     async def prepare(self) -> None:
         """Rows for the salons that are known, and due only what the settings want. Call at start and after a reload."""
         await self.work.ensure([0], ["companies"])
-        await self._apply(await self._wanted_companies())
+        wanted = await self._wanted_companies()
+        await self._apply(wanted)
+        if not set(wanted) <= set(await self.work.companies()):
+            await self.work.list_again()
 
     async def run(self) -> None:
         """Work until cancelled; then what is in hand is dropped whole."""
@@ -199,12 +205,14 @@ class Scheduler:
         outcome, detail = "failed", None
         try:
             settings = self._settings_for(claim)
-            if (wait_s := self._before_start(claim, settings)) is not None:
-                await self.work.finish(claim, self.worker, wait_s)
-                return
             zone = await self._zone(claim)
             if zone is None:
-                await self.work.finish(claim, self.worker, POLL_S)
+                # Not in the list of salons (yet): the list is read again, and begins what waits.
+                await self.work.list_again()
+                await self.work.finish(claim, self.worker, DENIED_S if claim.phase == "stopped" else UNKNOWN_S)
+                return
+            if (wait_s := self._before_start(claim, settings, zone)) is not None:
+                await self.work.finish(claim, self.worker, wait_s)
                 return
             batch = self._batch(claim, settings, zone, tally)
             batch_id = await self.work.open_batch(claim, settings.preset, self.worker)
@@ -265,7 +273,9 @@ class Scheduler:
                 "or name salons under `companies:` in config.yaml."
             )
         await self._apply(listed.wanted)
-        await self.work.company_listed([one for one in listed.wanted if one not in listed.refused], listed.as_of)
+        known = [one for one in listed.wanted if one not in listed.refused]
+        await self.work.company_listed(known, listed.as_of)
+        await self.work.begin(known)
         for company, error in listed.refused.items():
             emit(_log, logs.API_DENIED, company=company, error=error)
             await self.work.stop_company(company, DENIED_S, str(error), _code(error))
@@ -311,21 +321,21 @@ class Scheduler:
         except UsageError:  # the preset was taken out of the file since
             return self.current.settings
 
-    def _before_start(self, claim: Claim, settings: Settings) -> float | None:
-        """A preset with `start_at` begins a pass at that hour of the day: seconds until then, or None: now."""
+    def _before_start(self, claim: Claim, settings: Settings, zone: ZoneInfo) -> float | None:
+        """A preset with `start_at` begins a pass from that hour of the salon's day on: seconds until then, or None: now."""
         start = settings.active.start_at
         if start is None or claim.phase != "new" or claim.stream in ("companies", "services", "staff") or claim.wanted:
             return None
-        now = self.now().astimezone()
+        now = self.now().astimezone(zone)
         at = now.replace(hour=start.hour, minute=start.minute, second=0, microsecond=0)
-        # Within the half hour after it, it is the time; later, tomorrow's.
-        if at <= now < at + timedelta(minutes=30):
-            return None
-        if at < now:
-            at += timedelta(days=1)
-        return (at - now).total_seconds()
+        if at > now:
+            at -= timedelta(days=1)
+        # The night is twelve hours long: who is not reached at its beginning still begins in it.
+        return None if now < at + NIGHT else (at + timedelta(days=1) - now).total_seconds()
 
     def _due_in(self, claim: Claim, settings: Settings, result: Result, begun: float) -> float | None:
+        if self._wanted is not None and claim.company and claim.company not in self._wanted:
+            return None  # of a salon that the settings do not name (any more)
         if result.proved:
             cadence = self.current.settings.streams.get(claim.stream)
             return None if cadence is None else cadence.total_seconds()
@@ -393,6 +403,7 @@ class Scheduler:
         return self.current.settings.companies or await self.work.companies()
 
     async def _apply(self, companies: Sequence[int]) -> None:
+        self._wanted = frozenset(companies) if companies else None
         if companies:
             await self.work.ensure(companies, list(self.current.settings.streams))
         on = [name for name, cadence in self.current.settings.streams.items() if cadence is not None]

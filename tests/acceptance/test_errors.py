@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import asyncpg
 import pytest
 
@@ -99,6 +101,56 @@ async def test_a_salon_that_does_not_exist_does_not_stop_the_others(place: Place
     other = await place.run("sync", "--company", "999")
     assert other.code == 2
     assert "999" in other.err
+    both = await place.run("sync")
+    assert both.code == 1
+    assert "999" in both.err
+    assert "salon 4001" not in both.err
+
+
+async def test_a_paused_salon_is_said_and_not_waited_for(place: Place) -> None:
+    assert (await place.run("sync")).code == 0
+    assert (await place.run("pause")).code == 0
+    paused = await place.run("sync")
+    assert paused.code == 1
+    assert "ycsync resume" in paused.err
+    assert (await place.run("resume")).code == 0
+    assert (await place.run("sync")).code == 0
+
+
+async def test_a_sweep_that_would_delete_too_much_is_not_called_complete(place: Place) -> None:
+    assert (await place.run("sync")).code == 0
+    salon = place.simulator.world.salons[4001]
+    for client in list(salon.clients)[:20]:
+        salon.delete_client(client)
+    stopped = await place.run("sync", "--force", "clients")
+    assert stopped.code == 1
+    assert "--confirm-deletions" in stopped.err
+    assert await place.fetchval("select count(*) from yclients.clients where deleted_at is null") == 60
+    assert (await place.run("status")).code == 1
+    confirmed = await place.run("sync", "--confirm-deletions", "clients")
+    assert confirmed.code == 0, confirmed.err
+    assert await place.fetchval("select count(*) from yclients.clients where deleted_at is null") == 40
+
+
+async def test_a_service_with_a_wrong_token_is_not_ready_and_says_why(place: Place) -> None:
+    place.simulator.fail_next("401", times=1000)
+    await place.start("run")
+    await place.until_log("api.denied")
+    async with asyncio.timeout(10):
+        while True:
+            status, body = await place.get("/readyz")
+            if "http_401" in str(body):
+                break
+            await asyncio.sleep(0.1)
+    assert status == 503
+
+
+async def test_a_dry_run_without_a_database_is_no_plan(place: Place) -> None:
+    done = await place.run("sync", "--dry-run", YCSYNC_DATABASE_URL="postgresql://someone@127.0.0.1:1/nothing")
+    assert done.code == 1
+    fresh = await place.run("sync", "--dry-run")
+    assert fresh.code == 0
+    assert await tables(place) == set()
 
 
 @pytest.fixture

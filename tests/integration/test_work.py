@@ -362,10 +362,19 @@ async def test_a_forced_pass_begins_anew_and_fences_who_is_at_work(database: Dat
 
 async def test_a_wish_that_is_withdrawn_leaves_the_schedule(database: Database, work: Work, me: int) -> None:
     await put(database, 1, "records", due_at="now() + interval '1 h'")
-    await work.want([1], ["records"], {"batch_size": 7})
-    await work.unwant([1], ["records"])
+    wanted = await work.want([1], ["records"], {"batch_size": 7})
+    await work.unwant(wanted)
     (claim,) = await work.claim(me, 9, STREAMS)
     assert (claim.wanted, claim.priority, claim.options) == (False, 0, {})
+
+
+async def test_withdrawing_a_wish_leaves_the_later_wish_of_another(database: Database, work: Work, me: int) -> None:
+    await put(database, 1, "records", due_at="now() + interval '1 h'")
+    first = await work.want([1], ["records"], {})
+    await work.want([1], ["records"], {"batch_size": 9})
+    await work.unwant(first)
+    (claim,) = await work.claim(me, 9, STREAMS)
+    assert (claim.wanted, claim.options) == (True, {"batch_size": 9})
 
 
 # --- what the settings want -------------------------------------------------------------------------------------------------

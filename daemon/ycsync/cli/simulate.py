@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from ycsync.cli.common import command, run
+from ycsync.cli.common import ConfigOption, command, run
 from ycsync.config import parse_duration
 from ycsync.errors import YcsyncError
 from ycsync.simulator import Options, Simulator, format_report, serve
@@ -51,8 +51,10 @@ def simulate(
     records_cap: Annotated[int, typer.Option(help="Most visits on a page.")] = 1000,
     partner_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
     user_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
+    config: ConfigOption = None,
 ) -> int:
-    """The YCLIENTS simulator alone; it stops with Ctrl-C and says what it saw."""
+    """The YCLIENTS simulator alone; it stops with Ctrl-C and says what it saw. It needs no configuration."""
+    del config
     options = Options(
         host=host, port=port, salons=salons, clients=clients, visits=visits, seed=seed,
         latency=_seconds(latency), jitter=_seconds(jitter),
@@ -89,11 +91,13 @@ def demo(
     seed: Annotated[int, typer.Option()] = 1,
     latency: Annotated[str, typer.Option(help="Of every simulated answer.")] = "250ms",
     churn: Annotated[int, typer.Option(min=0, help="Changes of the salon after every request.")] = 0,
+    config: ConfigOption = None,
 ) -> int:
     """The main job on this machine with nothing set up: embedded PostgreSQL, a simulated salon, full sync, verify.
 
-    Everything is thrown away at the end.
+    Everything is thrown away at the end; your configuration is not used.
     """
+    del config
     seconds = _seconds(latency)
     options = Options(clients=clients, visits=visits, seed=seed, latency=seconds, churn=churn)
     with tempfile.TemporaryDirectory(prefix="ycsync-demo-") as folder:

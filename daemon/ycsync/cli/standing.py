@@ -81,7 +81,7 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
     state: State
     if not on or cadence is None:
         state = "off"
-    elif row.phase == "stopped":
+    elif row.phase == "stopped" or row.error_code == "held_back":  # a sweep that asks
         state = "stopped"
     elif row.phase in ("filling", "closing"):
         state = "filling"

@@ -196,6 +196,8 @@ async def _dry_run(loaded: Loaded, settings: Settings, wish: Wish) -> int:
         async with open_database(loaded) as database:
             await _dry_rows(database, wish)
     except DatabaseError as exc:
+        if type(exc) is not DatabaseError:
+            raise  # it cannot be reached, or is not ours: that is no plan
         print(f"the database knows nothing yet ({exc})")
         print("first: the list of salons, 1 request; then each salon's services, staff, clients and visits.")
         print("`ycsync plan --live` asks the salon for its counts.")

@@ -41,6 +41,7 @@ class Daemon:
         self.problem: str | None = None
         self.beacon: Beacon | None = None
         self.reason = "asked"
+        self.live = False
 
     async def run(self, url: str) -> int:
         """Work until SIGTERM or SIGINT; returns the exit code. Raises YcsyncError when it cannot begin."""
@@ -49,6 +50,19 @@ class Daemon:
             loop.add_signal_handler(signum, self._stop, signum.name)
         loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
         emit(_log, logs.SERVICE_STARTING, version=__version__, pid=os.getpid(), file=str(self.loaded.path))
+        working = asyncio.create_task(self._work(url), name="service")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not self.live:
+            working.cancel()  # asked to stop while it was starting: there is nothing to finish
+        stopping.cancel()
+        try:
+            return await working
+        except asyncio.CancelledError:
+            emit(_log, logs.SERVICE_STOPPED, duration_s=0.0)
+            return 0
+
+    async def _work(self, url: str) -> int:
         check_tokens(self.loaded.secrets)
         settings = self.loaded.settings
         database = await connect(url, settings.database.schema_name, size=12)
@@ -63,6 +77,7 @@ class Daemon:
                 await engine.scheduler.prepare()
                 await engine.work.wake()
                 engine.scheduler.observe = self.summary.batch
+                self.live = True
                 await self._live(engine)
                 begun = time.monotonic()
         finally:
@@ -168,6 +183,7 @@ class Daemon:
         """Tell systemd that the loop turns: only while the scheduler's own loop does."""
         interval = self.notifier.watchdog_interval or LATE_TURN_S / 3
         while True:
+            engine.check()
             if not self._stuck(engine):
                 self.notifier.watchdog()
             await asyncio.sleep(min(interval, 1.0))

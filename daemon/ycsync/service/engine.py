@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ycsync import __version__
 from ycsync.api import Api, Attempt, login, new_session
 from ycsync.config import Loaded, Secrets, Settings
-from ycsync.errors import DatabaseUnavailable, UsageError
+from ycsync.errors import DatabaseUnavailable, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.scheduler import Current, Scheduler, Scope
 from ycsync.store.database import Database
@@ -28,6 +28,13 @@ class Engine:
     limiter: Limiter
     api: Api
     scheduler: Scheduler
+    granting: asyncio.Task[None]
+
+    def check(self) -> None:
+        """Raise when the limiter's own task has ended: nothing would ever leave again."""
+        if self.granting.done() and not self.granting.cancelled():
+            error = self.granting.exception()
+            raise YcsyncError(f"the limiter ended ({type(error).__name__}): a fault of ycsync. Start it again.") from error
 
 
 def rates_of(settings: Settings) -> Rates:
@@ -92,7 +99,7 @@ async def open_engine(
             return limiter.owner
 
         scheduler = Scheduler(current, work, Pages(database), api, worker, scope or Scope(), info=info, reregister=reregister)
-        yield Engine(current, database, work, limiter, api, scheduler)
+        yield Engine(current, database, work, limiter, api, scheduler, granting)
     finally:
         granting.cancel()
         await asyncio.gather(granting, return_exceptions=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from ycsync.config import Loaded, Settings
 from ycsync.errors import UsageError, YcsyncError
 from ycsync.scheduler import Scope
 from ycsync.service.engine import Engine, check_tokens, open_engine
+from ycsync.service.summary import HELD_BACK
 from ycsync.store.database import Database
 from ycsync.store.work import StreamProgress, Work
 
@@ -69,9 +70,7 @@ class Follower:
                 return await self._run(stack)
             finally:
                 if self._wanted:
-                    companies = sorted({company for company, _ in self._wanted})
-                    streams = sorted({stream for _, stream in self._wanted})
-                    await self._work.unwant(companies, streams)
+                    await self._work.unwant(self._wanted)
 
     async def _run(self, stack: AsyncExitStack) -> Outcome:
         if not await self._work.services():
@@ -87,16 +86,23 @@ class Follower:
                 return first
             companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
             known = set(await self._work.companies())
-        if unknown := sorted(set(companies) - known):
-            raise UsageError(f"salon {', '.join(map(str, unknown))}: YCLIENTS does not know it, or the token may not see it.")
+        unknown = tuple(
+            f"salon {company}: YCLIENTS does not know it, or the user of the token has no rights there."
+            for company in sorted(set(companies) - known)
+        )
+        companies = [company for company in companies if company in known]
+        if not companies:
+            raise UsageError("\n".join(unknown) or "no salon is known.")
         if not streams:
             assert first is not None
-            return first
+            return replace(first, complete=not unknown, problems=unknown)
         await self._work.ensure(companies, list(self._settings.streams))
         before = {(row.company, row.stream): row.phase for row in await self._work.progress(companies, streams)}
         outcome = await self._until_served(companies, streams, stack, options=self._wish.options)
         filled = any(phase != "live" for phase in before.values())
-        return await self._close(outcome, stack) if outcome.complete and filled else outcome
+        if outcome.complete and filled:
+            outcome = await self._close(outcome, stack)
+        return replace(outcome, complete=outcome.complete and not unknown, problems=(*unknown, *outcome.problems))
 
     async def _close(self, outcome: Outcome, stack: AsyncExitStack) -> Outcome:
         """A stream was proved while others were still being filled: what changed in it since is read before the end."""
@@ -124,16 +130,19 @@ class Follower:
         fresh = self._wish.afresh if afresh is None else afresh
         self._wanted = await self._work.want(companies, streams, options, afresh=fresh)
         engine = self._engine
+        paused: set[int] = set()
         since_check = 10.0
         while True:
             rows = tuple(
                 row for row in await self._work.progress(companies, streams) if (row.company, row.stream) in self._wanted
             )
             self._show(rows, self._by_service)
-            if (outcome := self._judge(rows)) is not None:
+            if (outcome := self._judge(rows, paused)) is not None:
                 return outcome
-            if since_check >= 1.0 and engine is None:
+            if since_check >= 1.0:
                 since_check = 0.0
+                paused = set(await self._work.pauses())
+            if since_check == 0.0 and engine is None:
                 self._by_service = bool(await self._work.services())
                 if not self._by_service:
                     engine = self._engine = await self._start(stack)
@@ -159,18 +168,28 @@ class Follower:
         return engine
 
     def _check(self, engine: Engine) -> None:
+        engine.check()
         if self._task.done() and not self._task.cancelled() and (error := self._task.exception()) is not None:
             raise YcsyncError(f"the scheduler ended ({type(error).__name__}).") from error
         if engine.scheduler.database_lost is not None:
             # A command is not a service: it says so and ends; what was committed is kept.
             raise YcsyncError(f"{self._database.where}: the database went away. What was committed is kept; run it again.")
 
-    def _judge(self, rows: Sequence[StreamProgress]) -> Outcome | None:
+    def _judge(self, rows: Sequence[StreamProgress], paused: set[int]) -> Outcome | None:
+        # A wish that was served is gone from its row; the success is that of a batch that began after it.
         open_rows = [
-            row for row in rows if row.last_success_at is None or row.last_success_at < self._wanted[row.company, row.stream]
+            row
+            for row in rows
+            if row.wanted_at is not None
+            or row.last_success_at is None
+            or row.last_success_at < self._wanted[row.company, row.stream]
         ]
         if not open_rows:
-            return Outcome(True, tuple(rows), (), self._by_service)
+            held = tuple(row.last_error or "" for row in rows if row.error_code == HELD_BACK)
+            return Outcome(not held, tuple(rows), held, self._by_service)
+        if paused and all(0 in paused or row.company in paused for row in open_rows):
+            said = "requests are paused. `ycsync resume` lets them leave again."
+            return Outcome(False, tuple(rows), (said,), self._by_service)
         failed = [row for row in open_rows if row.phase == "stopped" or row.failures >= GIVE_UP_AFTER]
         most = self._wish.max_batches
         spent = [row for row in open_rows if most is not None and row.batches >= most and row.claimed_by is None]

@@ -14,6 +14,7 @@ from ycsync.store.work import BatchTotals, Claim, StreamProgress
 
 STALE_FACTOR = 3  # cadences without a proven success, and
 STALE_GRACE = timedelta(minutes=2)
+HELD_BACK = "held_back"  # a sweep stopped and asks
 
 
 class Summary:
@@ -58,10 +59,11 @@ class Summary:
     def stale(self, settings: Settings) -> list[StreamProgress]:
         """Streams that are on and have no proven success recent enough."""
         now = datetime.now(UTC)
+        wanted = self.wanted()
         found = []
         for row in self.rows:
             cadence = settings.streams.get(row.stream)
-            if cadence is None or (row.stream == "companies" and row.company == 0):
+            if cadence is None or row.company not in wanted:
                 continue
             limit = cadence * STALE_FACTOR + STALE_GRACE
             if row.last_success_at is None or now - row.last_success_at > limit:
@@ -72,18 +74,27 @@ class Summary:
         """Why the data is not complete and fresh; empty when it is."""
         if not self.rows:
             return ["no salon is known yet"]
+        wanted = self.wanted()
+        bad = [row for row in self.rows if row.company in wanted and (row.phase == "stopped" or row.error_code == HELD_BACK)]
+        named = {(row.company, row.stream): row for row in (*bad, *self.stale(settings))}
+        if wanted == {0} and not named:
+            return ["no salon is known yet"]
         reasons = [
             f"salon {row.company}, {row.stream}: "
             + (row.error_code or ("never complete" if row.last_success_at is None else "stale"))
-            for row in self.stale(settings)
+            for row in named.values()
         ]
         return reasons[:20]
 
+    def wanted(self) -> set[int]:
+        """The salons that are synced (0: their list)."""
+        return {0} | {row.company for row in self.rows if row.scheduled}
+
     def line(self, settings: Settings, problem: str | None, lost: datetime | None) -> str:
         """One line for `systemctl status`."""
-        companies = {row.company for row in self.rows if row.company}
-        stopped = {row.company for row in self.rows if row.phase == "stopped"}
-        filling = {row.company for row in self.rows if row.phase in ("new", "filling", "closing")} - {0} - stopped
+        companies = self.wanted() - {0}
+        stopped = {row.company for row in self.rows if row.phase == "stopped"} & companies
+        filling = ({row.company for row in self.rows if row.phase in ("new", "filling", "closing")} & companies) - stopped
         parts = [f"{len(companies)} salons, {len(companies - filling - stopped)} complete"]
         if filling:
             wanted = [row for row in self.rows if row.company in filling and row.expected]

@@ -1,18 +1,23 @@
 -- name: advance
 -- The fence: the page commits only if the cursor is still the one that it was planned on.
 -- $1 company, $2 stream, $3 version, $4 cursor, $5 phase, $6 expected, $7 done, $8 requests since the last commit,
--- $9 proved as of (null: not proved yet), $10 pass started.
+-- $9 proved as of (null: not proved yet), $10 pass started, $11 a sweep ends here: only that settles one that was held back.
 update @schema.sync_status
 set version = version + 1, cursor = $4::text::jsonb, phase = $5, expected = $6, done = $7, requests = requests + $8,
     pass_started_at = $10, updated_at = clock_timestamp(),
     proved_as_of = coalesce($9, proved_as_of),
     last_success_at = case when $9::timestamptz is null then last_success_at else clock_timestamp() end,
-    last_error = case when $9::timestamptz is null then last_error end,
-    error_code = case when $9::timestamptz is null then error_code end,
-    error_since = case when $9::timestamptz is null then error_since end,
+    last_error = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then last_error end,
+    error_code = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then error_code end,
+    error_since = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then error_since end,
     failures = case when $9::timestamptz is null then failures else 0 end
 where company_id = $1 and stream = $2 and version = $3
 returning version
+
+-- name: hold_back
+-- The sweep stopped and asks. $1 company, $2 stream, $3 what it says.
+update @schema.sync_status set last_error = $3, error_code = 'held_back', error_since = coalesce(error_since, clock_timestamp())
+where company_id = $1 and stream = $2
 
 -- name: replace_lines
 -- The lines of the records that this page wrote: the old ones go, the new ones come. $1 company, $2 record ids.

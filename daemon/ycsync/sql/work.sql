@@ -24,14 +24,20 @@ returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as
 
 -- name: finish
 -- The batch is over. $4 seconds until the next one (null: never by itself).
--- A wish is served by a success later than the wish.
-update @schema.sync_status
+-- A wish is served by the success of a batch that began after it; one that came in the middle is due at once.
+with served as (
+    select company_id, stream, wanted_at is null or (last_success_at >= wanted_at and claimed_at >= wanted_at) as yes,
+           wanted_at > claimed_at as late
+    from @schema.sync_status where company_id = $1 and stream = $2 and claimed_by = $3 for update
+)
+update @schema.sync_status s
 set claimed_by = null, claimed_at = null, batches = batches + 1,
-    due_at = case when $4::float8 is null then null else clock_timestamp() + make_interval(secs => $4::float8) end,
-    wanted_at = case when last_success_at >= wanted_at then null else wanted_at end,
-    priority = case when wanted_at is null or last_success_at >= wanted_at then 0 else priority end,
-    options = case when wanted_at is null or last_success_at >= wanted_at then '{}' else options end
-where company_id = $1 and stream = $2 and claimed_by = $3
+    due_at = case when late then now() when $4::float8 is null then null
+                  else clock_timestamp() + make_interval(secs => $4::float8) end,
+    wanted_at = case when yes then null else wanted_at end,
+    priority = case when yes then 0 else priority end,
+    options = case when yes then '{}' else options end
+from served where s.company_id = served.company_id and s.stream = served.stream
 
 -- name: fail
 -- $3 worker, $4 seconds until the next try, $5 what happened, $6 its code, $7 phase (null: as it was).
@@ -51,7 +57,20 @@ where company_id = $1 and stream <> 'companies' and claimed_by is null
 
 -- name: unstop
 -- The salon answers again: its other streams need not wait. $1 company.
-update @schema.sync_status set due_at = now() where company_id = $1 and phase = 'stopped' and claimed_by is null
+update @schema.sync_status set due_at = now()
+where company_id = $1 and phase = 'stopped' and claimed_by is null and due_at is not null
+  and updated_at < now() - interval '10 minutes'  -- not one that was refused just now
+
+-- name: list_again
+-- A salon is wanted that the list does not hold: the list is read again, but not all the time.
+update @schema.sync_status set due_at = least(due_at, now())
+where company_id = 0 and stream = 'companies' and claimed_by is null
+  and (last_success_at is null or last_success_at < now() - interval '5 minutes') and error_code is null
+
+-- name: begin
+-- The salons are known now: what waited for that begins. $1 companies.
+update @schema.sync_status set due_at = now()
+where company_id = any ($1::bigint[]) and phase = 'new' and claimed_by is null and due_at > now() and error_code is null
 
 -- name: next_due
 -- Seconds until something is due that nobody works on.
@@ -83,13 +102,13 @@ where stream = $1 and claimed_by is null and due_at is not null and error_code i
 
 -- name: progress
 select company_id, stream, phase, expected, done, requests, last_success_at, last_error, error_code, wanted_at, claimed_by,
-    batches, failures
+    batches, failures, due_at is not null or claimed_by is not null as scheduled
 from @schema.sync_status
 where ($1::bigint[] is null or company_id = any ($1)) and stream = any ($2::text[])
 order by company_id, stream
 
 -- name: companies
-select id, title, timezone, active from @schema.companies where deleted_at is null order by id
+select id, title, timezone, active from @schema.companies where deleted_at is null and active order by id
 
 -- name: enabled
 -- Streams and salons that are not wanted any more are not due any more; those wanted again are due now.
@@ -169,10 +188,10 @@ delete from @schema.pauses where company_id = any ($1::bigint[]) or 0 = any ($1:
 select company_id, since from @schema.pauses order by company_id
 
 -- name: unwant
--- The command that asked is gone: its wishes and options with it. $1 companies, $2 streams.
+-- The command that asked is gone: its wishes and options with it, nobody else's. $1 companies, $2 streams, $3 when it wished.
 update @schema.sync_status
 set wanted_at = null, priority = 0, options = '{}', due_at = case when due_at is null then null else least(due_at, now()) end
-where wanted_at is not null and (company_id, stream) in (select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s)
+where (company_id, stream, wanted_at) in (select * from unnest($1::bigint[], $2::text[], $3::timestamptz[]))
 
 -- name: release
 -- Work that this worker holds but does not do (the database was away when it ended). $2 and $3: what it does.

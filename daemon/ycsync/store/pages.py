@@ -109,7 +109,7 @@ class Pages:
         """
         effect = Effect()
         async with self._database.transaction() as connection:
-            version = await self._advance(connection, advance)
+            version = await self._advance(connection, advance, ends_sweep=end_of_sweep is not None)
             effect.version = version
             if forget_sweep:
                 for table in {advance.stream, *(page.table for page in pages)}:
@@ -132,7 +132,7 @@ class Pages:
     def _table(self, name: str) -> str:
         return f'"{self._database.schema}".{name}'
 
-    async def _advance(self, connection: Connection, advance: Advance) -> int:
+    async def _advance(self, connection: Connection, advance: Advance, *, ends_sweep: bool) -> int:
         version = await connection.fetchval(
             self._sql["advance"],
             advance.company,
@@ -145,6 +145,7 @@ class Pages:
             advance.requests,
             advance.proved_as_of,
             advance.pass_started_at,
+            ends_sweep,
         )
         if version is None:
             raise Fenced(
@@ -270,6 +271,12 @@ class Pages:
                 await connection.execute(self._sql["sweep_apply"].replace("{table}", table), advance.company, table)
                 effect.deleted += missing
             await connection.execute(self._sql["sweep_clear"], advance.company, table)
+        if effect.held_back:
+            said = (
+                f"salon {advance.company}, {advance.stream}: {effect.held_back} of {effect.live} rows are not in YCLIENTS. "
+                "That is more than 10 %, so nothing was deleted. If it is right: ycsync sync --confirm-deletions"
+            )
+            await connection.execute(self._sql["hold_back"], advance.company, advance.stream, said)
 
     # --- what a batch reads -------------------------------------------------------------------------------------------
 

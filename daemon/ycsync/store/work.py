@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,6 +63,7 @@ class StreamProgress:
     claimed_by: int | None
     batches: int
     failures: int
+    scheduled: bool  # false: switched off, or of a salon that is not wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,9 +243,18 @@ class Work:
         rows = await self._database.fetch(self._sql["want"], list(companies), list(streams), json.dumps(options), afresh)
         return {(row["company_id"], row["stream"]): row["wanted_at"] for row in rows}
 
-    async def unwant(self, companies: Sequence[int], streams: Sequence[str]) -> None:
-        """The command that asked is gone: its wishes and options with it."""
-        await self._database.execute(self._sql["unwant"], list(companies), list(streams))
+    async def unwant(self, wanted: Mapping[tuple[int, str], datetime]) -> None:
+        """The command that asked is gone: its wishes (as `want` returned them) and options with it."""
+        companies, streams = [company for company, _ in wanted], [stream for _, stream in wanted]
+        await self._database.execute(self._sql["unwant"], companies, streams, list(wanted.values()))
+
+    async def list_again(self) -> None:
+        """A salon is wanted that the list does not hold: read the list again."""
+        await self._database.execute(self._sql["list_again"])
+
+    async def begin(self, companies: Sequence[int]) -> None:
+        """These salons are known now: what waited for that begins."""
+        await self._database.execute(self._sql["begin"], list(companies))
 
     async def release(self, worker: int, doing: Sequence[tuple[int, str]]) -> None:
         """Give back what this worker holds but does not do."""

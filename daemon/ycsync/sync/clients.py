@@ -35,6 +35,7 @@ class ClientsBatch:
         self.fresh = not before.busy
         self.cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
         self.result: Result | None = None
+        self.checked = False
 
     @property
     def scan(self) -> Scan:
@@ -71,7 +72,27 @@ class ClientsBatch:
                     flight.pop(task, None)
                     if not await self._absorb(ask, page, parsed) or self.result is not None:
                         break
+            await self._close()
         return self.result
+
+    async def _close(self) -> None:
+        """At the end of a first sync, look once more for clients that were deleted since."""
+        if self.result is not None and self.batch.claim.options.get("closing") and await self._somebody_vanished():
+            self.result = None
+
+    async def _somebody_vanished(self) -> bool:
+        """The end of a first sync: a client deleted since its page was read shows only in the count. Then all is read again."""
+        if self.checked or self.cursor.search or self.cursor.busy:
+            return False
+        self.checked = True
+        page = await self.batch.fetch(ep.clients(self.batch.company, Ask(1, 1), None))
+        if page.total is None or page.total >= await self.batch.pages.count(self.batch.company, STREAM):
+            return False
+        size = self.cursor.size or scans.MAX_SIZE
+        self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size))
+        self.fresh = True
+        emit(_log, PASS_RESTARTED, **self.batch.where, reason="clients were deleted since their pages were read", count=1)
+        return True
 
     async def _page(self, ask: Ask, scan: Scan) -> tuple[Page, Parsed[Client]]:
         if self.cursor.search:
