@@ -116,7 +116,22 @@ _json = st.recursive(
 
 @_unhurried
 @given(st.fixed_dictionaries({}, optional={key: _json for key in ("success", "data", "meta", "errors")}))
-def test_any_json_object_is_an_envelope(body: dict[str, Any]) -> None:
-    envelope = decode_envelope(json.dumps(body).encode())
+def test_any_json_object_with_data_is_an_envelope(body: dict[str, Any]) -> None:
+    try:
+        envelope = decode_envelope(json.dumps(body).encode())
+    except MalformedBody:
+        assert "data" not in body
+        return
     if isinstance(body.get("data"), list):
         assert len(envelope.rows) == len(body["data"])
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"message":"maintenance"}', b'{"error":"x"}', b'{"success":true}', b'{"meta":[]}'])
+def test_an_object_that_says_nothing_of_data_is_no_empty_page(body: bytes) -> None:
+    with pytest.raises(MalformedBody):
+        decode_envelope(body)
+
+
+def test_an_error_needs_no_data() -> None:
+    assert not decode_envelope(b'{"errors":{"message":"no"},"meta":{"message":"no"}}').success
+    assert not decode_envelope(b'{"success":false,"meta":{"message":"no"}}').success

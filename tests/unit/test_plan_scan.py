@@ -172,3 +172,19 @@ def test_a_page_begins_before_what_is_covered_and_goes_beyond(pos: int, size: in
     assert ask.start <= max(0, pos - scans.OVERLAP)
     assert ask.count <= size
     assert ask.start + ask.count > min(pos, size - 1)
+
+
+@pytest.mark.parametrize("cap", [15, 20, 24])
+@pytest.mark.parametrize("counted", [True, False])
+def test_a_server_that_gives_its_small_default_whatever_is_asked_is_read_to_the_end(cap: int, counted: bool) -> None:
+    ids = tuple(range(1, 201))
+    scan, seen, asked = Scan(), set[int](), 0
+    while not scan.done:
+        asked += 1
+        assert asked < 100
+        ask = scans.asks(scan, 1)[0]
+        count = min(ask.count, cap)
+        page = ids[(ask.page - 1) * count : ask.page * count]
+        seen.update(page)
+        scan, _ = scans.absorb(scan, ask, page, len(page), len(ids) if counted else None)
+    assert seen == set(ids)

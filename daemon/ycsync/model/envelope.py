@@ -14,7 +14,7 @@ import msgspec
 
 from ycsync.model.payload import Unreadable, encode, read_leniently
 
-_EMPTY = (b"null", b"[]", b"{}", b'""', b"false", b"0")
+_EMPTY = (b"", b"null", b"[]", b"{}", b'""', b"false", b"0")
 
 
 class MalformedBody(ValueError):
@@ -33,7 +33,7 @@ class Envelope:
 
 class _Raw(msgspec.Struct):
     success: Any = msgspec.UNSET
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw(b"")  # empty: the key is not there
     meta: Any = None
     errors: Any = None
 
@@ -50,7 +50,7 @@ def decode_envelope(body: bytes) -> Envelope:
         rows = _rows(bytes(raw.data))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError):
         return _decode_leniently(body)
-    return _envelope_of(raw.success, rows, raw.meta, raw.errors)
+    return _envelope_of(raw.success, rows, raw.meta, raw.errors, told=bool(bytes(raw.data)))
 
 
 def _decode_leniently(body: bytes) -> Envelope:
@@ -64,7 +64,8 @@ def _decode_leniently(body: bytes) -> Envelope:
         raise MalformedBody(f"the body cannot be read: {error}") from None
     except (msgspec.MsgspecError, RecursionError):
         raise MalformedBody("the body cannot be read: nested too deeply") from None
-    return _envelope_of(value.get("success", msgspec.UNSET), rows, value.get("meta"), value.get("errors"))
+    success = value.get("success", msgspec.UNSET)
+    return _envelope_of(success, rows, value.get("meta"), value.get("errors"), told="data" in value)
 
 
 def _rows(data: bytes) -> tuple[bytes, ...]:
@@ -80,12 +81,14 @@ def _rows(data: bytes) -> tuple[bytes, ...]:
     return (data,)
 
 
-def _envelope_of(success: Any, rows: tuple[bytes, ...], meta: Any, errors: Any) -> Envelope:
+def _envelope_of(success: Any, rows: tuple[bytes, ...], meta: Any, errors: Any, *, told: bool) -> Envelope:
     message = _message(meta) or _message(errors)
     if success is msgspec.UNSET or success is None:
         succeeded = not errors and (bool(rows) or message is None)
     else:
         succeeded = success not in (False, 0, "", "0", "false", [])
+    if succeeded and not told:
+        raise MalformedBody("the body is not a YCLIENTS envelope: it says nothing of data")
     total = _whole(meta.get("total_count")) if isinstance(meta, dict) else None
     return Envelope(succeeded, rows, total, message)
 

@@ -24,6 +24,7 @@ import msgspec
 OVERLAP = 3  # rows that may vanish between two pages before one must be read again
 MAX_SIZE = 300
 MIN_SIZE = 25
+SMALLEST = 15  # the documented defaults are 20 and 25 rows a page
 MAX_BACK = 40
 
 
@@ -109,9 +110,10 @@ def absorb(scan: Scan, ask: Ask, ids: tuple[int, ...], rows: int, total: int | N
     known = scan.known + sum(1 for one in ids if one > scan.last_id)
     missing = total is not None and (ask.start + rows < total or (ascending and known < total))
     promised = missing if total is not None else rows >= scan.longest
-    # The longest page so far: perhaps it is the server's own cap that ends it, whatever its count says. No cap is so small
-    # as MIN_SIZE: a shorter page is the end, whatever is promised.
-    more = short and rows >= MIN_SIZE and (promised or rows > scan.longest)
+    # The longest page so far: perhaps it is the server's own cap that ends it, whatever its count says. A server may give
+    # its default of 20 whatever is asked, so a short page with more promised is not the end; the next one tells. Fewer than
+    # SMALLEST rows are no server's page: there it is the count that lies.
+    more = short and rows >= SMALLEST and (promised or (rows >= MIN_SIZE and rows > scan.longest))
     # From the list's beginning there is nothing to join on to.
     joins = ask.start == 0 or _joins(msgspec.structs.replace(scan, ascending=ascending), ids)
     if ascending:

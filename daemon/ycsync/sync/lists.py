@@ -6,7 +6,7 @@ One answer is one moment, so what is not in it is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -42,11 +42,18 @@ async def run(batch: Batch) -> Result:
         except NotFound:
             # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
             continue
+        if page.total is not None and page.total > parsed.seen:
+            parsed = await _rest(batch, request(batch.company), partial(parse, CompanyId(batch.company)), page, parsed)
         whole = not repeats(parsed) and (page.total is None or page.total <= parsed.seen)
         swept = Swept(parsed.ids, "ids") if whole else None
         pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
         as_of = page.watermark if as_of is None else min(as_of, page.watermark)
         rows += parsed.seen
+    if not pages:
+        # "None", or "no such salon": the salon itself is asked, and rows that are there are not called an empty list.
+        await batch.fetch(ep.company(batch.company))
+        if await batch.pages.count(batch.company, batch.claim.stream):
+            raise NotFound(f"salon {batch.company}, {batch.claim.stream}: YCLIENTS does not offer the list any more.")
     batch.phase = "live"
     batch.expected = batch.done = rows
     tables = tuple(page.table for page in pages)
@@ -58,6 +65,20 @@ async def run(batch: Batch) -> Result:
         forget_sweep=True,
     )
     return Result(proved=True, held_back=effect.held_back)
+
+
+async def _rest(
+    batch: Batch, request: Request, parse: Callable[[Sequence[bytes]], Parsed[Any]], page: Page, parsed: Parsed[Any]
+) -> Parsed[Any]:
+    """The list promises more rows than came: perhaps it has pages after all. Where no page brings a new row, the count lies."""
+    raws = list(page.rows)
+    for number in range(2, MAX_PAGES):
+        more = await batch.fetch(replace(request, params=(("page", str(number)),)))
+        if set(parse(more.rows).ids) <= set(parsed.ids):
+            return parsed
+        raws.extend(more.rows)
+        parsed = parse(raws)
+    return parsed
 
 
 @dataclass(frozen=True, slots=True)

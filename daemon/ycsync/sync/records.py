@@ -24,6 +24,7 @@ SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one show
 IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` shows that the filter is ignored
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 QUEUE_CHUNK = 500
+CLIENTS_WAIT_S = 3.0
 _log = get_logger(__name__)
 
 
@@ -58,6 +59,8 @@ class RecordsBatch:
     async def run(self) -> Result:
         """Read until the stream is proved or the batch's units are used up."""
         batch = self.batch
+        if await self._waits_for_clients():
+            return Result(proved=False, wait_s=CLIENTS_WAIT_S)
         async with InFlight[Window]() as flight:
             while True:
                 room = min(CONCURRENCY - len(flight), batch.units)
@@ -198,8 +201,7 @@ class RecordsBatch:
             sweep = self._unfiltered(sweep, window, answer)
         self.sweep = sweep
         if window.root and verdict is Verdict.SPLIT:
-            if not await self._choose_history(answer):
-                return
+            await self._choose_history()
             if self.cursor.kind == "full":
                 batch.phase = "filling"
                 batch.pass_started_at = page.observed_at
@@ -284,24 +286,27 @@ class RecordsBatch:
         everything = Window(paged=True, estimate=sweep.total or 0)
         return msgspec.structs.replace(sweep, pending=(everything,), planned=True, days=())
 
-    async def _choose_history(self, answer: Answer) -> bool:
-        """Bulk or client by client, by their cost; False: the batch ends to wait for the clients."""
+    async def _waits_for_clients(self) -> bool:
+        """Client by client is forced, and the clients are not there yet; asking now would be for nothing."""
+        settings = self.batch.settings
+        if settings.history != "by_client" or self.cursor.kind != "full" or self.sweep.total is not None:
+            return False
+        if settings.streams.get("clients") is None:
+            return False  # they will never come: the windows are read instead
+        return not await self.batch.pages.proved(self.batch.company, "clients")
+
+    async def _choose_history(self) -> None:
+        """Bulk or client by client, by their cost."""
         batch = self.batch
         history = batch.settings.history
         if self.cursor.kind != "full" or history == "bulk" or self.sweep.total is None:
-            return True
-        ready = await batch.pages.proved(batch.company, "clients")
-        if not ready:
-            if history == "auto":
-                return True
-            batch.units = 0
-            self.result = Result(proved=False, wait_s=1.0)
-            return False
+            return
+        if not await batch.pages.proved(batch.company, "clients"):
+            return
         clients = await batch.pages.count(batch.company, "clients")
         if history == "by_client" or clients < bulk_requests(self.sweep.total, self.sweep.size):
             queued = await batch.pages.fill_history_queue(batch.company)
             self.sweep = sweeps.by_client(self.sweep, queued)
-        return True
 
 
 def _outside(row: Record, window: Window) -> bool:
