@@ -42,9 +42,10 @@ async def run(batch: Batch) -> Result:
         except NotFound:
             # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
             continue
-        if page.total is not None and page.total > parsed.seen:
+        one_answer = page.total is None or page.total <= parsed.seen
+        if not one_answer:
             parsed = await _rest(batch, request(batch.company), partial(parse, CompanyId(batch.company)), page, parsed)
-        whole = not repeats(parsed) and (page.total is None or page.total <= parsed.seen)
+        whole = not repeats(parsed) and one_answer  # pages joined are not one moment: nothing is gone on their word
         swept = Swept(parsed.ids, "ids") if whole else None
         pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
         as_of = page.watermark if as_of is None else min(as_of, page.watermark)
@@ -73,7 +74,10 @@ async def _rest(
     """The list promises more rows than came: perhaps it has pages after all. Where no page brings a new row, the count lies."""
     raws = list(page.rows)
     for number in range(2, MAX_PAGES):
-        more = await batch.fetch(replace(request, params=(("page", str(number)),)))
+        try:
+            more = await batch.fetch(replace(request, params=(("page", str(number)),)))
+        except NotFound:
+            return parsed
         if set(parse(more.rows).ids) <= set(parsed.ids):
             return parsed
         raws.extend(more.rows)
