@@ -39,7 +39,6 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
     inclusive: bool = False
     search: bool = False  # the list of full cards is gone: clients/search is used
-    held_back: int = 0  # rows that a sweep did not delete because they were too many
     delta_ignored: bool = False  # the server does not filter by changed_after
     swept: bool = False  # a whole reading missed rows: they are gone if the deltas that close it do not bring them
 
