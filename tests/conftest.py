@@ -3,20 +3,64 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+import hypothesis
 import pytest
 
 from ycsync.store.embedded import EmbeddedPostgres
 
 _FOREIGN = ("YCSYNC_", "YCLIENTS_", "XDG_")
 _SYSTEMD = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC")
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How hard to try: `seed` begins every random choice; `of(quick, soak)` is the number for this run."""
+
+    soak: bool
+    seed: int
+
+    def of(self, quick: int, soak: int) -> int:
+        """`quick` in the normal suite, `soak` with `./deploy/test --soak`."""
+        return soak if self.soak else quick
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The two options of a long run."""
+    parser.addoption("--soak", action="store_true", help="try the promises for about an hour, with seeds of their own")
+    parser.addoption("--seed", type=int, default=None, help="begin with this seed (a soak prints the one it took)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One seed for all processes of a run."""
+    if not hasattr(config, "workerinput"):
+        seed: int | None = config.getoption("--seed")
+        if seed is None:
+            seed = random.SystemRandom().randrange(1, 1_000_000) if config.getoption("--soak") else 1
+        config.option.seed = seed
+    hypothesis.settings.register_profile("quick", derandomize=True, deadline=None, database=None)
+    hypothesis.settings.register_profile("soak", deadline=None, database=None, print_blob=True)
+    hypothesis.settings.load_profile("soak" if config.getoption("--soak") else "quick")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """So that a run can be repeated."""
+    return f"{'soak' if config.getoption('--soak') else 'quick'}, seed {config.getoption('--seed')} (--seed repeats it)"
+
+
+@pytest.fixture(scope="session")
+def effort(pytestconfig: pytest.Config) -> Effort:
+    """How hard to try."""
+    return Effort(pytestconfig.getoption("--soak"), pytestconfig.getoption("--seed"))
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from acceptance.conftest import Place
+from support.place import Place
 from ycsync.simulator import Options
 
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from acceptance.conftest import Place
+from support.place import Place
 from ycsync.simulator import Options
 
 
