@@ -71,7 +71,14 @@ class ApiError(YcsyncError):
 
 
 class Transient(ApiError):
-    """A time-out, a cut connection, a 5xx or a broken body: the same request may be sent again."""
+    """A time-out, a cut connection, a 5xx or a broken body: the same request may be sent again.
+
+    `heavy`: it failed as a page does that is too large to be made or sent in time.
+    """
+
+    def __init__(self, message: str, *, heavy: bool = False) -> None:
+        self.heavy = heavy
+        super().__init__(message)
 
 
 class Throttled(ApiError):

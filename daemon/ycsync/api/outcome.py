@@ -19,6 +19,7 @@ FLOOR_S = 2.0  # the least wait after a 429: its N is often 0, which misleads
 _LIMIT_TEXT = re.compile(r"лимит запросов|limit (?:of requests )?exceeded|rate limit|too many requests|request limit", re.I)
 _SECONDS = re.compile(r"(\d+)\s*(?:секунд|second)", re.I)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_RIGHTS = re.compile(r"недостаточно прав|нет прав на управление|access denied|not enough rights", re.I)
 _LICENCE = re.compile(r"продлить лицензию|licen[cs]e", re.I)
 
 _BY_STATUS: dict[int, Kind] = {
@@ -35,15 +36,20 @@ _BY_STATUS: dict[int, Kind] = {
     425: "transient",
     429: "throttled",
 }
+_ONLY_IN_AN_ENVELOPE = (402, 403, 404)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """`wait_s`: for "throttled", how long to send nothing. `reason`: for people, without personal data."""
+    """`wait_s`: for "throttled", how long to send nothing. `reason`: for people, without personal data.
+
+    `heavy`: for "transient", it may be the answer's size that was too much.
+    """
 
     kind: Kind
     reason: str
     wait_s: float = 0.0
+    heavy: bool = False
 
 
 def classify(
@@ -58,17 +64,19 @@ def classify(
         return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after, now))
     if 200 <= status < 300:
         if success is None:
-            return Outcome("transient", f"HTTP {status} with a body that is not the API's")
+            return Outcome("transient", f"HTTP {status} with a body that is not the API's", heavy=True)
         if success:
             return Outcome("ok", f"HTTP {status}")
         if _LICENCE.search(text):
             return Outcome("denied", "the salon's licence has lapsed")
+        if _RIGHTS.search(text):
+            return Outcome("denied", "no rights")
         return Outcome("transient", f"HTTP {status} with success: false")
     kind = _BY_STATUS.get(status, "transient" if status >= 500 else "rejected")
-    if kind == "missing" and success is None and status == 404:
-        # The proxy's own page, not the API's answer: nothing is known to be missing.
+    if success is None and status in _ONLY_IN_AN_ENVELOPE:
+        # The proxy's own page, not the API's answer: nothing is known to be missing, or forbidden.
         return Outcome("transient", f"HTTP {status} with a body that is not the API's")
-    return Outcome(kind, f"HTTP {status}")
+    return Outcome(kind, f"HTTP {status}", heavy=status in (413, 504))
 
 
 def wait_after(message: str, retry_after: str | None, now: datetime | None = None) -> float:

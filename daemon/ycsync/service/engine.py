@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ycsync import __version__
-from ycsync.api import Api, Attempt, login, new_session
+from ycsync.api import Api, Attempt, UserToken, new_session
 from ycsync.config import Loaded, Secrets, Settings
 from ycsync.errors import DatabaseUnavailable, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
@@ -89,9 +89,16 @@ async def open_engine(
     granting = asyncio.create_task(limiter.run(), name="limiter")
     try:
         secrets = loaded.secrets
-        partner, user = secrets.partner_token or "", secrets.user_token
-        if not user:
-            user = await login(session, yclients.base_url, partner, secrets.login or "", secrets.password or "", limiter)
+        partner = secrets.partner_token or ""
+        user = UserToken(
+            session,
+            yclients.base_url,
+            partner,
+            limiter,
+            token=secrets.user_token or None,
+            login=secrets.login,
+            password=secrets.password,
+        )
         api = Api(session, yclients.base_url, partner, user, limiter, observe=observe)
 
         async def reregister() -> int:

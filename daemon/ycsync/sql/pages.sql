@@ -82,6 +82,24 @@ from @schema.sweep_missing m
 where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
   and t.deleted_at is null and t.observed_at < m.observed_at
 
+-- name: salons_gone
+-- Salons that the whole list does not name any more. $1 those that it names, $2 observed_at. None goes if they are more than
+-- $3 of all ($4: the user said that it is right), except for a single one.
+with gone as (
+    select id from @schema.companies where deleted_at is null and observed_at < $2 and not id = any ($1::bigint[])
+), counted as (
+    select (select count(*) from gone) as missing, (select count(*) from @schema.companies where deleted_at is null) as live
+), written as (
+    update @schema.companies c set deleted_at = $2, observed_at = $2
+    from gone, counted
+    where c.id = gone.id and ($4::bool or counted.missing <= greatest(1, $3::float8 * counted.live))
+    returning c.id
+)
+select missing, live, (select count(*) from written) as deleted from counted
+
+-- name: salons
+select id from @schema.companies where deleted_at is null
+
 -- name: count_rows
 select count(*) from @schema.{table} where company_id = $1 and deleted_at is null
 

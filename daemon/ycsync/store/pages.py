@@ -78,6 +78,8 @@ class EndOfSweep:
     tables: tuple[str, ...]
     share: float
     confirmed: bool = False  # the user said that the deletions are right
+    salons: tuple[int, ...] | None = None  # the whole list of salons, when that is what was read
+    observed_at: datetime | None = None  # of that list
 
 
 def _nameless(page: PageRows) -> bool:
@@ -258,6 +260,14 @@ class Pages:
         )
 
     async def _end_sweep(self, connection: Connection, advance: Advance, sweep: EndOfSweep, effect: Effect) -> None:
+        if sweep.salons is not None:
+            row = await connection.fetchrow(
+                self._sql["salons_gone"], list(sweep.salons), sweep.observed_at, sweep.share, sweep.confirmed
+            )
+            assert row is not None
+            effect.deleted += row["deleted"]
+            if row["missing"] > row["deleted"]:
+                effect.held_back, effect.live = row["missing"], row["live"]
         for table in sweep.tables:
             counted = await connection.fetchrow(self._sql["sweep_count"].replace("{table}", table), advance.company, table)
             assert counted is not None
@@ -272,8 +282,9 @@ class Pages:
                 effect.deleted += missing
             await connection.execute(self._sql["sweep_clear"], advance.company, table)
         if effect.held_back:
+            where = f"salon {advance.company}, {advance.stream}" if advance.company else advance.stream
             said = (
-                f"salon {advance.company}, {advance.stream}: {effect.held_back} of {effect.live} rows are not in YCLIENTS. "
+                f"{where}: {effect.held_back} of {effect.live} rows are not in YCLIENTS. "
                 "That is more than 10 %, so nothing was deleted. If it is right: ycsync sync --confirm-deletions"
             )
             await connection.execute(self._sql["hold_back"], advance.company, advance.stream, said)
@@ -284,6 +295,10 @@ class Pages:
         """The salon's IANA time zone, if the salon is known."""
         zone: str | None = await self._database.fetchval(self._sql["zone"], company)
         return zone
+
+    async def salons(self) -> set[int]:
+        """The salons that the last list named."""
+        return {row["id"] for row in await self._database.fetch(self._sql["salons"])}
 
     async def staff_ids(self, company: int) -> tuple[int, ...]:
         """Everybody who works or worked here, as far as the database knows."""

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from ycsync.api import Api, Page, Request, Tally
 from ycsync.config import Settings
+from ycsync.errors import Rejected, Transient
 from ycsync.logs import ROW_QUARANTINED, emit, get_logger
 from ycsync.model import Parsed
 from ycsync.plan.cursor import Cursor, encode
@@ -21,7 +22,7 @@ from ycsync.store.work import Claim
 
 CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
 SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
-CLOSED_TRIES = 2  # a page that fails so often is asked smaller
+OUTAGE_BATCHES = 2  # so many batches in a row that end in 5xx are an outage; then it may be the pages that are too large
 REPEATED_TRIES = 2  # a page that shows a row twice may have lost another one for it: it is asked so often again
 
 T = TypeVar("T")
@@ -62,26 +63,28 @@ class Batch:
         """What every log line of this batch says."""
         return self.claim.log_context()
 
-    async def fetch(self, request: Request, *, tries: int | None = None) -> Page:
+    async def fetch(self, request: Request) -> Page:
         """One answer, with the preset's retries."""
-        return await self.api.fetch(
-            request,
-            self.tally,
-            tries=self.settings.active.max_retries + 1 if tries is None else tries,
-            priority=self.priority,
-        )
+        tries = self.settings.active.max_retries + 1
+        return await self.api.fetch(request, self.tally, tries=tries, priority=self.priority)
 
-    async def read(
-        self, request: Request, parse: Callable[[tuple[bytes, ...]], Parsed[R]], *, tries: int | None = None
-    ) -> tuple[Page, Parsed[R]]:
+    async def read(self, request: Request, parse: Callable[[tuple[bytes, ...]], Parsed[R]]) -> tuple[Page, Parsed[R]]:
         """One answer and its rows; one that shows a row twice is asked again."""
         for _ in range(REPEATED_TRIES):
-            page = await self.fetch(request, tries=tries)
+            page = await self.fetch(request)
             parsed = parse(page.rows)
             if not repeats(parsed):
                 return page, parsed
-        page = await self.fetch(request, tries=tries)
+        page = await self.fetch(request)
         return page, parse(page.rows)
+
+    def too_large(self, error: BaseException, size: int, smallest: int) -> bool:
+        """May smaller pages come where one of `size` rows failed with `error`?"""
+        if size <= smallest:
+            return False
+        if isinstance(error, Transient):
+            return error.heavy or self.claim.failures >= OUTAGE_BATCHES
+        return isinstance(error, Rejected)
 
     def nothing(self, page: Page) -> Page:
         """An answer without rows instead of a 404 that meant "none", which `page`, asked after it, made clear.
@@ -143,6 +146,11 @@ class Result:
     proved: bool
     wait_s: float | None = None
     held_back: int = 0
+
+
+def why_smaller(error: BaseException) -> str:
+    """For the log: why pages are asked smaller."""
+    return "the server refuses pages of this size" if isinstance(error, Rejected) else "a page failed"
 
 
 def distinct(parsed: Parsed[Any]) -> int:

@@ -8,14 +8,14 @@ import msgspec
 
 from ycsync.api import Page
 from ycsync.api import endpoints as ep
-from ycsync.errors import ApiError, NotFound, Transient
+from ycsync.errors import ApiError, NotFound, Rejected, Transient
 from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, PASS_RESTARTED, emit, get_logger
 from ycsync.model import Client, CompanyId, Parsed, parse_clients
 from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan, Verdict
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats
+from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats, why_smaller
 
 STREAM = "clients"
 IGNORED_AFTER = timedelta(hours=26)
@@ -36,6 +36,7 @@ class ClientsBatch:
         self.cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
         self.result: Result | None = None
         self.checked = False
+        self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
 
     @property
     def scan(self) -> Scan:
@@ -61,8 +62,8 @@ class ClientsBatch:
                 for task, ask in list(flight.items()):
                     try:
                         page, parsed = await task
-                    except Transient:
-                        await self._smaller()
+                    except (Transient, Rejected) as exc:
+                        self._smaller(exc)
                         break
                     except NotFound:
                         if (empty := await self._nobody(ask)) is None:
@@ -99,8 +100,7 @@ class ClientsBatch:
             request = ep.clients_search(self.batch.company, ask)
         else:
             request = ep.clients(self.batch.company, ask, scan.changed_after)
-        tries = CLOSED_TRIES if scan.size > scans.MIN_SIZE else None
-        return await self.batch.read(request, self._parse, tries=tries)
+        return await self.batch.read(request, self._parse)
 
     def _parse(self, rows: tuple[bytes, ...]) -> Parsed[Client]:
         return parse_clients(CompanyId(self.batch.company), rows, self.batch.zone)
@@ -126,6 +126,9 @@ class ClientsBatch:
     async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[Client]) -> bool:
         """Store one page; False when what was asked after it is void."""
         batch = self.batch
+        if self.smaller:
+            self.smaller = False
+            self.cursor = msgspec.structs.replace(self.cursor, size=self.scan.size)
         before = self.scan
         if before.longest == 0:
             before = msgspec.structs.replace(before, began=page.watermark)
@@ -189,15 +192,13 @@ class ClientsBatch:
             )  # fmt: skip
             self.cursor = msgspec.structs.replace(self.cursor, delta_ignored=True)
 
-    async def _smaller(self) -> None:
-        if self.scan.size <= scans.MIN_SIZE:
-            raise Transient(
-                f"salon {self.batch.company}, clients: even the smallest pages fail. YCLIENTS is tried again later."
-            )
+    def _smaller(self, error: Transient | Rejected) -> None:
+        """A page that may be too large is asked smaller, down to the smallest; anything else ends the batch."""
+        if not self.batch.too_large(error, self.scan.size, scans.MIN_SIZE):
+            raise error
         self.scan = scans.shrink(self.scan)
-        self.cursor = msgspec.structs.replace(self.cursor, size=self.scan.size)
-        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.scan.size, reason="a page failed twice")
-        await self.batch.commit(self.cursor)
+        self.smaller = True
+        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.scan.size, reason=why_smaller(error))
 
     async def _search_instead(self) -> None:
         """The list of full cards is deprecated; when it is gone its successor is asked, from the beginning."""

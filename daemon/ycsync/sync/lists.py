@@ -36,11 +36,13 @@ async def run(batch: Batch) -> Result:
     pages: list[PageRows] = []
     as_of: datetime | None = None
     rows = 0
+    gone: list[str] = []
     for table, request, parse in _LISTS[batch.claim.stream]:
         try:
             page, parsed = await batch.read(request(batch.company), partial(parse, CompanyId(batch.company)))
         except NotFound:
             # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
+            gone.append(table)
             continue
         one_answer = page.total is None or page.total <= parsed.seen
         if not one_answer:
@@ -51,10 +53,16 @@ async def run(batch: Batch) -> Result:
         as_of = page.watermark if as_of is None else min(as_of, page.watermark)
         rows += parsed.seen
     if not pages:
-        # "None", or "no such salon": the salon itself is asked, and rows that are there are not called an empty list.
+        # "None", or "no such salon": the salon itself is asked.
         await batch.fetch(ep.company(batch.company))
-        if await batch.pages.count(batch.company, batch.claim.stream):
-            raise NotFound(f"salon {batch.company}, {batch.claim.stream}: YCLIENTS does not offer the list any more.")
+    # Rows that are there are not called an empty list: what came is stored, but nothing is proved.
+    lost = [table for table in gone if await batch.pages.count(batch.company, table)]
+    if lost:
+        await batch.commit(Cursor(kind="delta", since=None), [replace(page, swept=None) for page in pages])
+        raise NotFound(
+            f"salon {batch.company}, {batch.claim.stream}: YCLIENTS does not offer {' and '.join(lost)} any more; "
+            "what is stored stays as it was. Update ycsync if this lasts."
+        )
     batch.phase = "live"
     batch.expected = batch.done = rows
     tables = tuple(page.table for page in pages)
@@ -104,6 +112,8 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
     rows: dict[int, Any] = {}
     pages: list[PageRows] = []
     first: Page | None = None
+    whole = False
+    known = set() if only else await batch.pages.salons()
     for number in range(1, MAX_PAGES):
         page = await batch.fetch(ep.companies(number, COMPANIES_A_PAGE))
         first = first or page
@@ -112,7 +122,8 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
         rows.update((row.id, row) for row in new)
         pages.append(PageRows("companies", new, parsed.rejects, page.observed_at))
         # The page size is the server's to choose; only an empty or repeated page, or the whole count, is the end.
-        if not new or (page.total is not None and len(rows) >= page.total) or parsed.seen < 20:
+        whole = not parsed.rejects and (not new if page.total is None else len(rows) >= page.total)
+        if not new or whole or (page.total is None and parsed.seen < 20 and set(rows) >= known):
             break
     assert first is not None
     for company in only:
@@ -128,5 +139,12 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
     wanted = tuple(sorted(set(only) or {row.id for row in rows.values() if row.active}))
     batch.phase = "live"
     batch.expected = batch.done = len(rows)
-    await batch.commit(Cursor(kind="delta", since=first.watermark), pages, proved_as_of=first.watermark)
-    return Result(proved=True), Listed(wanted, refused, first.watermark)
+    # Only a list that was read to its end, and is not narrowed by the settings, tells which salons are gone.
+    listed = tuple(rows) if rows and whole and not only else None
+    effect = await batch.commit(
+        Cursor(kind="delta", since=first.watermark),
+        pages,
+        proved_as_of=first.watermark,
+        end_of_sweep=EndOfSweep((), SWEEP_SHARE, batch.confirm_deletions, listed, first.observed_at),
+    )
+    return Result(proved=True, held_back=effect.held_back), Listed(wanted, refused, first.watermark)

@@ -8,7 +8,7 @@ import msgspec
 
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.errors import ApiError, NotFound, Transient
+from ycsync.errors import ApiError, NotFound, Rejected
 from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
 from ycsync.model import CompanyId, Parsed, Record, parse_records
 from ycsync.plan import cursor as cursors
@@ -17,13 +17,14 @@ from ycsync.plan.cost import bulk_requests
 from ycsync.plan.cursor import Cursor
 from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CLOSED_TRIES, CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, distinct, repeats
+from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, distinct, repeats, why_smaller
 
 STREAM = "records"
 SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
 IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` shows that the filter is ignored
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 QUEUE_CHUNK = 500
+DOCUMENTED_SIZE = 300  # rows a page that the API is documented to give; more is asked until it is refused
 CLIENTS_WAIT_S = 3.0
 _log = get_logger(__name__)
 
@@ -39,6 +40,7 @@ class RecordsBatch:
         self.cursor: Cursor = cursors.begin(before, STREAM, batch.now(), batch.zone, days)
         self.queue: dict[int, int] = {}
         self.asked: dict[Window, int] = {}  # with which size each was asked last
+        self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
         self.result: Result | None = None
 
     @property
@@ -94,14 +96,13 @@ class RecordsBatch:
 
     async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[Record], Answer]:
         request = ep.records(self.batch.company, window, sweep.size, sweep.changed_after, number)
-        tries = CLOSED_TRIES if sweep.size > sweeps.MIN_SIZE else None
-        page, parsed = await self._read(request, tries=tries)
+        page, parsed = await self._read(request)
         return page, parsed, self._answer(window, sweep, parsed, page.total)
 
-    async def _read(self, request: Request, *, tries: int | None = None) -> tuple[Page, Parsed[Record]]:
+    async def _read(self, request: Request) -> tuple[Page, Parsed[Record]]:
         """One answer; a 404 is one without rows, if the salon is there."""
         try:
-            return await self.batch.read(request, self._parse, tries=tries)
+            return await self.batch.read(request, self._parse)
         except NotFound:
             return self.batch.nothing(await self.batch.fetch(ep.company(self.batch.company))), self._parse(())
 
@@ -176,19 +177,24 @@ class RecordsBatch:
         )
 
     async def _failed(self, window: Window, error: BaseException | None) -> None:
-        """A page that fails is asked smaller, down to the smallest; anything else ends the batch."""
-        if not isinstance(error, Transient) or self.sweep.size <= sweeps.MIN_SIZE:
-            assert error is not None
+        """A page that may be too large is asked smaller, down to the smallest; anything else ends the batch."""
+        assert error is not None
+        if not self.batch.too_large(error, self.sweep.size, sweeps.MIN_SIZE):
             raise error
         if self.asked.get(window, 0) > self.sweep.size:
             return  # smaller pages are asked already
-        self.sweep = sweeps.shrink(self.sweep)
-        self.cursor = msgspec.structs.replace(self.cursor, size=self.sweep.size)
-        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason="a page failed twice")
-        await self.batch.commit(self.cursor)  # what works is remembered, whatever comes next
+        if isinstance(error, Rejected) and self.sweep.size > DOCUMENTED_SIZE:
+            self.sweep = msgspec.structs.replace(self.sweep, size=DOCUMENTED_SIZE, longest=0)
+        else:
+            self.sweep = sweeps.shrink(self.sweep)
+        self.smaller = True
+        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason=why_smaller(error))
 
     async def _absorb(self, window: Window, page: Page, parsed: Parsed[Record], answer: Answer) -> None:
         batch = self.batch
+        if self.smaller:
+            self.smaller = False
+            self.cursor = msgspec.structs.replace(self.cursor, size=self.sweep.size)
         if window.root:
             self.sweep = msgspec.structs.replace(self.sweep, began=page.watermark)
             self._check_delta(parsed)

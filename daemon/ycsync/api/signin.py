@@ -1,0 +1,112 @@
+"""Which user token goes with a request, and how is one got for a login and password?
+
+A user token has no documented expiry but changes with the user's password, so a refused one is got anew, once. A login that is
+refused is not tried again at once: YCLIENTS locks out those who guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import aiohttp
+import msgspec
+
+from ycsync.api.transport import ACCEPT, send
+from ycsync.errors import AccessDenied, Throttled, Transient
+from ycsync.limiter import Limiter
+
+REFUSED_S = 900.0  # so long after a refused login none is tried
+
+
+class UserToken:
+    """The user token: given by the settings, or signed in for when the first request needs it."""
+
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        base_url: str,
+        partner_token: str,
+        limiter: Limiter,
+        *,
+        token: str | None = None,
+        login: str | None = None,
+        password: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._session = session
+        self._base_url = base_url
+        self._partner_token = partner_token
+        self._limiter = limiter
+        self._token = token
+        self._login = login
+        self._password = password
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._refused: AccessDenied | None = None
+        self._refused_at = 0.0
+
+    async def get(self) -> str:
+        """The token. Raises AccessDenied, Throttled or Transient when signing in fails."""
+        if (known := self._token) is not None:
+            return known
+        async with self._lock:  # one signs in, the others wait for it
+            return self._token or await self._sign_in()
+
+    async def _sign_in(self) -> str:
+        if self._refused is not None and self._clock() - self._refused_at < REFUSED_S:
+            raise AccessDenied(str(self._refused), self._refused.status)
+        try:
+            self._token = await login(
+                self._session, self._base_url, self._partner_token, self._login or "", self._password or "", self._limiter
+            )
+        except AccessDenied as exc:
+            self._refused, self._refused_at = exc, self._clock()
+            raise
+        self._refused = None
+        return self._token
+
+    def refused(self, token: str) -> bool:
+        """The server does not accept `token` any more. True: there is a login, so the next `get` signs in anew."""
+        if not (self._login and self._password):
+            return False
+        if self._token == token:
+            self._token = None
+        return True
+
+
+async def login(
+    session: aiohttp.ClientSession, base_url: str, partner_token: str, login_name: str, password: str, limiter: Limiter
+) -> str:
+    """A user token for a login and password. Raises AccessDenied, Throttled or Transient."""
+    answer = await send(
+        session,
+        limiter,
+        await limiter.acquire(0),
+        "POST",
+        base_url.rstrip("/") + "/auth",
+        headers={"Authorization": f"Bearer {partner_token}", "Accept": ACCEPT, "Content-Type": "application/json"},
+        body=msgspec.json.encode({"login": login_name, "password": password}),
+    )
+    outcome, envelope = answer.outcome, answer.envelope
+    if outcome.kind == "throttled":
+        await limiter.throttled(outcome.wait_s)
+        raise Throttled("auth: YCLIENTS answers 'too many requests'", outcome.wait_s)
+    if envelope is not None and envelope.success and envelope.rows:
+        with suppress(ValueError):
+            if found := _token(envelope.rows[0]):
+                return found
+        raise AccessDenied(
+            "auth: this user has two-factor sign-in. Make a user token in YCLIENTS and set YCLIENTS_USER_TOKEN.", 401
+        )
+    if answer.status in (400, 401, 403, 404, 422) and envelope is not None:
+        raise AccessDenied("auth: YCLIENTS_LOGIN and YCLIENTS_PASSWORD are not accepted. Correct them and restart.", 401)
+    raise Transient(f"auth: {outcome.reason}. Is yclients.base_url right, and is YCLIENTS reachable?")
+
+
+def _token(row: bytes) -> str | None:
+    value = msgspec.json.decode(row)
+    token = value.get("user_token") if isinstance(value, dict) else None
+    return token if isinstance(token, str) and token else None
