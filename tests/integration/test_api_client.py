@@ -3,198 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import json
 import logging
-import ssl
-import subprocess
 import time
-import traceback
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
-import aiohttp
 import pytest
 
-from ycsync.api import Api, Attempt, Page, Request, Tally, login, new_session
-from ycsync.errors import AccessDenied, ApiError, NotFound, Rejected, Throttled, Transient, YcsyncError
-from ycsync.limiter import Lease, Limiter, Rates
-from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate
-
-PARTNER, USER = "synthetic-partner-token", "synthetic-user-token"
-PASSWORD = "synthetic-password"
-SECRETS = (PARTNER, USER, "Ольга", "79990000011", PASSWORD)
-GET = Request("clients", 4001, "/clients/4001", (("page", "1"), ("count", "300")))
-ROWS = [{"id": 70001, "name": "Ольга", "phone": "+79990000011"}]
-LIMIT = "Превышен лимит запросов, попробуйте повторить запрос через 0 секунд."
-
-
-def envelope(success: object = True, data: object = None, **meta: object) -> bytes:
-    return json.dumps({"success": success, "data": data, "meta": meta or []}, ensure_ascii=False).encode()
-
-
-OK = envelope(data=ROWS, total_count=1)
-
-
-def http(body: bytes = OK, status: int = 200, *headers: str, length: int | None = None) -> bytes:
-    lines = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body) if length is None else length}", *headers]
-    return "\r\n".join([*lines, "", ""]).encode() + body
-
-
-@dataclass(slots=True)
-class Raw:
-    """A server that answers with the bytes it was given: one answer a request, then the last one again and again."""
-
-    answers: list[bytes | None] = field(default_factory=lambda: [http()])  # None: never
-    close_after: bool = False  # each connection ends, unannounced, after its first answer
-    close_before: int = 0  # so many requests on a kept connection are answered by closing it
-    requests: list[tuple[int, bytes]] = field(default_factory=list)  # (connection, head)
-    connections: int = 0
-    port: int = 0
-    context: ssl.SSLContext | None = None
-
-    @property
-    def url(self) -> str:
-        return f"{'https' if self.context else 'http'}://localhost:{self.port}/api/v1"
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        connection, served = self.connections, 0
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while True:
-                head = await reader.readuntil(b"\r\n\r\n")
-                length = next(
-                    (int(line[15:]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")), 0
-                )
-                body = await reader.readexactly(length)
-                self.requests.append((connection, head + body))
-                if served and self.close_before:
-                    self.close_before -= 1
-                    break
-                answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-                if answer is None:
-                    await asyncio.sleep(3600)
-                assert answer is not None
-                writer.write(answer)
-                await writer.drain()
-                served += 1
-                if self.close_after or b"Connection: close" in answer:
-                    break
-        writer.close()
-
-    @contextlib.asynccontextmanager
-    async def listening(self) -> AsyncIterator[Raw]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield self
-        finally:
-            server.close()
-            for task in asyncio.all_tasks():
-                if getattr(task.get_coro(), "__qualname__", "") == "Raw._serve":
-                    task.cancel()
-            await asyncio.sleep(0.01)
-
-
-class Noting(Limiter):
-    """A limiter that notes what becomes of its leases, and that a test does not wait for."""
-
-    granted = 0
-    fates: list[str]
-    waits: list[float]
-
-    async def acquire(self, company: int, priority: int = 0) -> Lease:
-        lease = await super().acquire(company, priority)
-        self.granted += 1
-        return lease
-
-    def answered(self, lease: Lease) -> None:
-        self.fates.append("answered")
-        super().answered(lease)
-
-    def unused(self, lease: Lease) -> None:
-        self.fates.append("unused")
-        super().unused(lease)
-
-    def abandoned(self, lease: Lease) -> None:
-        self.fates.append("abandoned")
-        super().abandoned(lease)
-
-    async def throttled(self, wait_s: float) -> None:
-        self.waits.append(wait_s)
-
-
-@dataclass(slots=True)
-class Bench:
-    """A client and its limiter on a real database."""
-
-    database: Database
-    limiter: Noting
-    session: aiohttp.ClientSession
-    attempts: list[Attempt] = field(default_factory=list)
-    naps: list[float] = field(default_factory=list)
-
-    def api(self, url: str) -> Api:
-        async def nap(seconds: float) -> None:
-            self.naps.append(seconds)
-
-        return Api(self.session, url, PARTNER, USER, self.limiter, observe=self.attempts.append, sleep=nap)
-
-    async def held(self) -> int:
-        """Leases that nobody gave back."""
-        await self.limiter.close()
-        return int(
-            await self.database.fetchval(
-                "select count(*) from yclients.limiter_slots where kind = 60 and owner is not null and free_at > now()"
-            )
-        )
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, "yclients", size=3)
-    await migrate(database)
-    yield database
-    await database.close()
-
-
-@contextlib.asynccontextmanager
-async def bench_of(database: Database, *, timeout_s: float = 5.0, ca_file: str | None = None) -> AsyncIterator[Bench]:
-    limiter = Noting(database, "yclients", "default", 1, lambda: Rates(500, 500, 0.0), timeout_s=timeout_s)
-    limiter.fates, limiter.waits = [], []
-    await limiter.prepare(500, 500)
-    running = asyncio.create_task(limiter.run())
-    async with new_session(timeout_s=timeout_s, ca_file=ca_file) as session:
-        yield Bench(database, limiter, session)
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
-    await limiter.close()
-
-
-@pytest.fixture
-async def bench(database: Database) -> AsyncIterator[Bench]:
-    async with bench_of(database) as bench:
-        yield bench
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Raw]:
-    async with Raw().listening() as server:
-        yield server
-
-
-def nothing_secret_in(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
-    said = str(error) + repr(error) + "".join(traceback.format_exception(error)) + caplog.text
-    for secret in SECRETS:
-        assert secret not in said
-
-
-# --- what comes of an answer ------------------------------------------------------------------------------------------------
+from support.bench import GET, LIMIT, OK, PARTNER, PASSWORD, ROWS, USER, Bench, Raw, bench_of, envelope, http, nothing_secret_in
+from ycsync.api import Page, Request, Tally, login
+from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient, YcsyncError
+from ycsync.store.database import Database
 
 
 async def test_a_page_says_when_it_left_what_came_and_how_many_there_are(bench: Bench, server: Raw) -> None:
@@ -380,6 +201,35 @@ async def test_a_time_out_leaves_the_lease_for_the_request_may_still_arrive(data
         assert bench.limiter.fates == []
 
 
+async def test_a_salon_that_hangs_gets_one_request_at_a_time_until_it_answers(database: Database) -> None:
+    async with bench_of(database, timeout_s=0.3) as bench, Raw().listening() as server:
+        server.answers = [None]
+        api = bench.api(server.url)
+        with pytest.raises(Transient):
+            await api.fetch(GET, Tally(), tries=1)
+        asked = len(server.requests)
+        tasks = [asyncio.create_task(api.fetch(GET, Tally(), tries=1)) for _ in range(6)]
+        while len(server.requests) == asked:
+            await asyncio.sleep(0.01)
+        assert len(server.requests) == asked + 1
+        assert await bench.held() == 2, "the one that timed out, and the one under way"
+        other = Request("clients", 4002, "/clients/4002")
+        server.answers = [http()]
+        assert (await api.fetch(other, Tally(), tries=1)).total == 1, "another salon does not wait"
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(one).__name__ for one in done] == ["Transient", *["Page"] * 5]
+
+
+async def test_a_time_out_counts_for_two_failures(database: Database) -> None:
+    async with bench_of(database, timeout_s=0.2) as bench, Raw().listening() as server:
+        server.answers = [None]
+        tally = Tally()
+        with pytest.raises(Transient, match="2 times in a row") as caught:
+            await bench.api(server.url).fetch(GET, tally, tries=4)
+        assert caught.value.heavy
+        assert tally.requests == 2
+
+
 async def test_an_answer_that_stops_half_way_times_out(database: Database) -> None:
     async with bench_of(database, timeout_s=0.3) as bench, Raw().listening() as server:
         server.answers = [http(OK, length=len(OK) + 10)]
@@ -417,82 +267,6 @@ async def test_a_cancelled_request_gives_the_lease_back_as_abandoned(bench: Benc
     assert await bench.held() == 0
 
 
-# --- who is spoken to -------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    folder = tmp_path_factory.mktemp("tls")
-    key, cert = folder / "key.pem", folder / "cert.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return key, cert
-
-
-async def test_a_certificate_that_is_not_trusted_is_said_clearly_and_a_ca_file_trusts_it(
-    database: Database, certificate: tuple[Path, Path]
-) -> None:
-    key, cert = certificate
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
-    async with Raw(context=context).listening() as server:
-        async with bench_of(database) as bench:
-            with pytest.raises(Transient, match=r"certificate is not trusted .*yclients\.ca_file"):
-                await bench.api(server.url).fetch(GET, Tally(), tries=1)
-            with pytest.raises(Transient, match=r"certificate is not trusted .*yclients\.ca_file"):
-                await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter)
-        assert server.requests == []
-        async with bench_of(database, ca_file=str(cert)) as bench:
-            assert (await bench.api(server.url).fetch(GET, Tally(), tries=1)).total == 1
-            wrong_name = server.url.replace("localhost", "127.0.0.1")
-            with pytest.raises(Transient, match="certificate is not trusted"):
-                await bench.api(wrong_name).fetch(GET, Tally(), tries=1)
-
-
-async def test_a_server_without_tls_is_not_called_an_untrusted_certificate(bench: Bench) -> None:
-    async def plain(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read(100)
-        writer.write(http(b"speak HTTP", 400))
-        writer.close()
-
-    async with await asyncio.start_server(plain, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(Transient, match="base_url") as caught:
-            await bench.api(f"https://localhost:{port}").fetch(GET, Tally(), tries=1)
-        assert "trusted" not in str(caught.value)
-
-
-async def test_a_ca_file_that_is_not_there_or_none_is_said(tmp_path: Path) -> None:
-    (tmp_path / "none.pem").write_text("not a certificate")
-    for name in ("absent.pem", "none.pem"):
-        with pytest.raises(ApiError, match=r"yclients\.ca_file"):
-            new_session(timeout_s=1, ca_file=str(tmp_path / name))
-
-
-async def test_proxies_and_passwords_of_the_environment_are_ignored(
-    database: Database, server: Raw, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    netrc = tmp_path / "netrc"
-    netrc.write_text("machine localhost login someone password something\n")
-    netrc.chmod(0o600)
-    monkeypatch.setenv("NETRC", str(netrc))
-    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    async with bench_of(database) as bench:
-        assert (await bench.api(server.url).fetch(GET, Tally(), tries=1)).total == 1
-    assert b"Authorization: Bearer" in server.requests[0][1]
-
-
-async def test_cookies_are_not_kept(bench: Bench, server: Raw) -> None:
-    server.answers = [http(OK, 200, "Set-Cookie: session=1; Path=/")]
-    for _ in range(2):
-        await bench.api(server.url).fetch(GET, Tally(), tries=1)
-    assert b"cookie" not in server.requests[1][1].lower()
-
-
 # --- clocks -----------------------------------------------------------------------------------------------------------------
 
 
@@ -511,41 +285,3 @@ async def test_a_date_that_is_none_is_no_date(bench: Bench, server: Raw, date: s
     page: Page = await bench.api(server.url).fetch(GET, Tally(), tries=1)
     assert page.server_time is None
     assert page.watermark == page.observed_at
-
-
-# --- signing in -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("answer", "error", "says"),
-    [
-        (http(envelope(False, None, message="Неверный пароль"), 401), AccessDenied, "YCLIENTS_PASSWORD"),
-        (http(envelope(data={"uuid": "1", "flow": "sms"})), AccessDenied, "two-factor"),
-        (http(b"<html>", 502), Transient, "502"),
-        (http(envelope(False, None, message=LIMIT), 429), Throttled, "too many requests"),
-        (http(envelope(False, None, message=LIMIT)), Throttled, "too many requests"),
-        (http(b"", 200), Transient, "200"),
-    ],
-)
-async def test_a_failed_sign_in_says_why(
-    bench: Bench,
-    server: Raw,
-    caplog: pytest.LogCaptureFixture,
-    answer: bytes,
-    error: type[YcsyncError],
-    says: str,
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    server.answers = [answer]
-    with pytest.raises(error, match=says) as caught:
-        await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter)
-    nothing_secret_in(caught.value, caplog)
-    assert bool(bench.limiter.waits) == (error is Throttled)
-    assert len(server.requests) == 1
-    assert await bench.held() == 0
-
-
-async def test_a_sign_in_gives_the_token(bench: Bench, server: Raw) -> None:
-    server.answers = [http(envelope(data={"id": 1, "user_token": USER}), 201)]
-    assert await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter) == USER
-    assert await bench.held() == 0

@@ -32,7 +32,7 @@ _PRIVATE = re.compile(
     )
 )
 _TOLD = {
-    "sync_status.last_error": "select coalesce(last_error, '') || ' ' || coalesce(error_code, '') || options from {}.sync_status",
+    "sync_status.last_error": "select concat_ws(' ', last_error, error_code, options) from {}.sync_status",
     "sync_status.cursor": "select coalesce(cursor::text, '') from {}.sync_status",
     "sync_batches.detail": "select coalesce(detail, '') from {}.sync_batches",
     "quarantine.reason": "select reason from {}.quarantine",
@@ -52,8 +52,7 @@ async def told_by(url: str, schema: str = "yclients") -> dict[str, str]:
         if await connection.fetchval("select to_regclass($1)", f"{schema}.sync_status") is None:
             return {}
         return {
-            where: "\n".join(row[0] for row in await connection.fetch(query.format(schema)))
-            for where, query in _TOLD.items()
+            where: "\n".join(row[0] for row in await connection.fetch(query.format(schema))) for where, query in _TOLD.items()
         }
     finally:
         await connection.close()

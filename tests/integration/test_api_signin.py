@@ -1,0 +1,104 @@
+"""How is a user token got, and got anew?"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from support.bench import GET, LIMIT, PARTNER, PASSWORD, USER, Bench, Raw, envelope, http, nothing_secret_in
+from ycsync.api import Api, Tally, UserToken, login
+from ycsync.api.signin import REFUSED_S
+from ycsync.errors import AccessDenied, Throttled, Transient, YcsyncError
+
+# --- signing in -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "says"),
+    [
+        (http(envelope(False, None, message="Неверный пароль"), 401), AccessDenied, "YCLIENTS_PASSWORD"),
+        (http(envelope(data={"uuid": "1", "flow": "sms"})), AccessDenied, "two-factor"),
+        (http(b"<html>", 502), Transient, "502"),
+        (http(envelope(False, None, message=LIMIT), 429), Throttled, "too many requests"),
+        (http(envelope(False, None, message=LIMIT)), Throttled, "too many requests"),
+        (http(b"", 200), Transient, "200"),
+    ],
+)
+async def test_a_failed_sign_in_says_why(
+    bench: Bench,
+    server: Raw,
+    caplog: pytest.LogCaptureFixture,
+    answer: bytes,
+    error: type[YcsyncError],
+    says: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.answers = [answer]
+    with pytest.raises(error, match=says) as caught:
+        await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter)
+    nothing_secret_in(caught.value, caplog)
+    assert bool(bench.limiter.waits) == (error is Throttled)
+    assert len(server.requests) == 1
+    assert await bench.held() == 0
+
+
+async def test_a_sign_in_gives_the_token(bench: Bench, server: Raw) -> None:
+    server.answers = [http(envelope(data={"id": 1, "user_token": USER}), 201)]
+    assert await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter) == USER
+    assert await bench.held() == 0
+
+
+def signing_in(bench: Bench, url: str, *, token: str | None = None, clock: list[float] | None = None) -> Api:
+    """A client that has a login and a password, and perhaps a token already."""
+    times = clock or [0.0]
+    user = UserToken(
+        bench.session, url, PARTNER, bench.limiter, token=token, login="user", password=PASSWORD, clock=lambda: times[0]
+    )
+    return Api(bench.session, url, PARTNER, user, bench.limiter, observe=bench.attempts.append)
+
+
+SIGNED_IN = http(envelope(data={"id": 1, "user_token": "anew"}), 201)
+NOT_ACCEPTED = http(envelope(False, None, message="Необходима авторизация"), 401)
+
+
+async def test_the_first_requests_sign_in_once_for_all(bench: Bench, server: Raw) -> None:
+    server.answers = [SIGNED_IN, http()]
+    api = signing_in(bench, server.url)
+    await asyncio.gather(*(api.fetch(GET, Tally(), tries=1) for _ in range(4)))
+    heads = [head.decode() for _, head in server.requests]
+    assert [head.split(" ")[0] for head in heads] == ["POST", "GET", "GET", "GET", "GET"]
+    assert all("User anew" in head for head in heads[1:])
+
+
+async def test_a_token_that_is_refused_is_got_anew_once_and_the_request_goes_on(bench: Bench, server: Raw) -> None:
+    server.answers = [NOT_ACCEPTED, SIGNED_IN, http()]
+    tally = Tally()
+    page = await signing_in(bench, server.url, token="old").fetch(GET, tally, tries=1)
+    assert len(page.rows) == 1
+    assert [b"User old" in head for _, head in server.requests] == [True, False, False]
+    assert tally == Tally(requests=2, retries=1, errors=1)
+    server.answers = [NOT_ACCEPTED, SIGNED_IN, NOT_ACCEPTED]
+    with pytest.raises(AccessDenied, match="user token is not accepted"):
+        await signing_in(bench, server.url, token="old").fetch(GET, Tally(), tries=5)
+
+
+async def test_a_refused_token_without_a_login_is_final(bench: Bench, server: Raw) -> None:
+    server.answers = [NOT_ACCEPTED]
+    with pytest.raises(AccessDenied):
+        await bench.api(server.url).fetch(GET, Tally(), tries=5)
+    assert len(server.requests) == 1
+
+
+async def test_a_refused_login_is_not_tried_again_at_once(bench: Bench, server: Raw) -> None:
+    server.answers = [http(envelope(False, None, message="Неверный пароль"), 401)]
+    clock = [0.0]
+    api = signing_in(bench, server.url, clock=clock)
+    for _ in range(5):
+        with pytest.raises(AccessDenied, match="YCLIENTS_PASSWORD"):
+            await api.fetch(GET, Tally(), tries=1)
+    assert len(server.requests) == 1
+    clock[0] = REFUSED_S + 1
+    server.answers = [SIGNED_IN, http()]
+    assert (await api.fetch(GET, Tally(), tries=1)).total == 1
