@@ -1,6 +1,7 @@
 """What happens to a connection when the network between misbehaves?
 
-A TCP proxy in front of a server (an address, or the path of a Unix socket) with faults to switch on and off.
+A TCP proxy in front of a server (an address, or the path of a Unix socket) with faults to switch on and off. In front of
+PostgreSQL it also knows where messages end (`Cut`), and so can cut a conversation at any of them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import random
 import socket
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Self
 
 Direction = Literal["up", "down"]
@@ -44,6 +45,62 @@ class Faults:
 NONE = Faults()
 
 
+@dataclass(slots=True)
+class Cut:
+    """A plan to cut all connections once: after `after` messages of PostgreSQL's, both directions and all connections together.
+
+    The last of them passes, or only half of it (`half`). Then connections are reset and, with `away`, new ones refused until
+    the proxy listens again. `hang`: nothing is reset, but nothing passes any more. `seen` counts from the plan on; `last`
+    says which message it was, `sent` or `answered`: what a server did not get it cannot have done, what it answered it has.
+    """
+
+    after: int
+    half: bool = False
+    away: bool = False
+    hang: bool = False
+    seen: int = 0
+    last: str = ""
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    kinds: list[str] = field(default_factory=list)
+
+
+_TLS = (80877103).to_bytes(4, "big")
+
+
+class _Messages:
+    """Splits one direction of a conversation with PostgreSQL into messages; the first one of a client has no type."""
+
+    def __init__(self, direction: Direction) -> None:
+        self._direction = direction
+        self._untyped = direction == "up"
+        self._first = True
+        self._rest = b""
+        self.begun = 0  # bytes of the first message of the last split that came earlier, and passed
+
+    def split(self, chunk: bytes) -> list[tuple[str, bytes]]:
+        """(type, whole message) of all that are complete now."""
+        self.begun = len(self._rest)
+        data, found = self._rest + chunk, []
+        if self._first and data and self._direction == "down":
+            self._first = False
+            if data[:1] == b"N":  # no TLS: one byte, no message
+                found.append(("answered no TLS", data[:1]))
+                data = data[1:]
+        while True:
+            head = 0 if self._untyped else 1
+            if len(data) < head + 4:
+                break
+            size = head + int.from_bytes(data[head : head + 4], "big")
+            if len(data) < size:
+                break
+            kind = "start" if self._untyped else chr(data[0])
+            found.append((f"{'sent' if self._direction == 'up' else 'answered'} {kind}", data[:size]))
+            self._untyped = self._untyped and data[4:8] == _TLS  # then the real first message follows
+            data = data[size:]
+        self._rest = data
+        return found
+
+
 class FaultProxy:
     """`async with FaultProxy(("127.0.0.1", 5432)) as proxy:` listens on `proxy.port` of the loopback."""
 
@@ -54,6 +111,7 @@ class FaultProxy:
         self._upstream = upstream
         self._random = random.Random(seed)
         self._faults = NONE
+        self.cut: Cut | None = None
         self._open = asyncio.Event()
         self._open.set()
         self._server: asyncio.Server | None = None
@@ -100,6 +158,31 @@ class FaultProxy:
         for client in list(self._clients):
             _reset(client)
 
+    def _until_cut(self, complete: list[tuple[str, bytes]], begun: int, chunk: bytes) -> bytes | None:
+        """What of a chunk still passes when the cut falls into it; None: it does not."""
+        cut = self.cut
+        if cut is None or cut.done.is_set():
+            return None
+        passed = -begun  # only what is in this chunk can be held back
+        for kind, message in complete:
+            cut.seen += 1
+            cut.kinds.append(kind)
+            if cut.seen >= cut.after:
+                cut.last = kind
+                cut.done.set()
+                return chunk[: max(0, passed + (len(message) // 2 if cut.half else len(message)))]
+            passed += len(message)
+        return None
+
+    def _cut_now(self) -> None:
+        assert self.cut is not None
+        if self.cut.hang:
+            self.faults = Faults(hang=True)
+        elif self.cut.away:
+            self.refuse()
+        else:
+            self.reset_all()
+
     async def _accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         self.accepted += 1
         self._clients.add(client)
@@ -136,9 +219,17 @@ class FaultProxy:
         client: asyncio.StreamWriter,
     ) -> None:
         seen = 0
+        messages = _Messages(direction)
         with contextlib.suppress(OSError):
             while chunk := await reader.read(65536):
                 await self._open.wait()
+                if (whole := self._until_cut(messages.split(chunk), messages.begun, chunk)) is not None:
+                    writer.write(whole)
+                    await writer.drain()
+                    self._cut_now()
+                    await self._open.wait()
+                    _reset(client)  # what was held back is gone
+                    break
                 faults = self._faults if self._faults.direction in (None, direction) else NONE
                 if faults.latency_s:
                     wobble = self._random.uniform(-1, 1) * faults.jitter_s

@@ -11,11 +11,13 @@ import random
 import subprocess
 import sys
 import time
+import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 from aiohttp import web
@@ -25,9 +27,12 @@ from ycsync import limiter as limiter_module
 from ycsync import sql
 from ycsync.limiter import Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
+from ycsync.store.migrate import migrate
 
 SCHEMA = "yclients"
+EPOCH = datetime(2025, 10, 9, 8, tzinfo=UTC)
 PLENTY = 1000
+STRAGGLE_S = 1.9  # less than TRANSIT_S, for stragglers whose sender is killed
 
 
 def densest(times: Sequence[float], window: float) -> int:
@@ -43,22 +48,40 @@ def densest(times: Sequence[float], window: float) -> int:
 
 @dataclass(slots=True)
 class Server:
-    """Notes when each request *arrives*: after a delay on its way here, before one on its way back."""
+    """Notes when each request *arrives*: after a delay on its way here, before one on its way back.
+
+    `stragglers`: this share of the requests is on its way for up to STRAGGLE_S. With limits it refuses what is over them,
+    and counts it: `per_second` and `per_minute` in any half-open window.
+    """
 
     up: tuple[float, float] = (0.0, 0.0)
     down: tuple[float, float] = (0.0, 0.0)
+    stragglers: float = 0.0
+    per_second: int = 1 << 30
+    per_minute: int = 1 << 30
     arrivals: list[float] = field(default_factory=list)
     by: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     url: str = ""
     random: random.Random = field(default_factory=lambda: random.Random(7))
 
     async def _handle(self, request: web.Request) -> web.Response:
         # What a client that is killed now has sent still arrives: this does not stop with the connection.
-        await asyncio.sleep(self.random.uniform(*self.up))
-        self.arrivals.append(time.monotonic())
+        late = self.stragglers and self.random.random() < self.stragglers
+        await asyncio.sleep(self.random.uniform(0.0, STRAGGLE_S) if late else self.random.uniform(*self.up))
+        now = time.monotonic()
+        over = self.last(1.0, now) >= self.per_second or self.last(60.0, now) >= self.per_minute
+        self.arrivals.append(now)
         self.by[request.path] += 1
+        if over:
+            self.refused += 1
+            return web.json_response({"success": False, "data": None, "meta": {"message": "over the limit"}}, status=429)
         await asyncio.sleep(self.random.uniform(*self.down))
         return web.json_response({"success": True, "data": [], "meta": []})
+
+    def last(self, window: float, now: float) -> int:
+        """Requests that arrived in (now - window, now]."""
+        return sum(1 for at in itertools.takewhile(lambda at: now - at < window, reversed(self.arrivals)))
 
     @contextlib.asynccontextmanager
     async def listening(self) -> AsyncIterator[Server]:
@@ -118,6 +141,23 @@ async def granting(
         await limiter.close()
 
 
+@contextlib.asynccontextmanager
+async def fresh_database(dsn: str) -> AsyncIterator[str]:
+    """A migrated database, for what outlives one test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = await asyncpg.connect(dsn)
+    try:
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        url = urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
+        database = await connect(url, SCHEMA, size=1)
+        await migrate(database)
+        await database.close()
+        yield url
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        await admin.close()
+
+
 async def free(database: Database, kind: int, *, egress: str = "default") -> int:
     """How many slots of one window are free now."""
     return int(
@@ -139,23 +179,23 @@ async def count_of(found: Sequence[asyncio.Future[Lease]]) -> int:
 
 
 WORKER = """
-import asyncio, sys
+import asyncio, contextlib, sys
 from ycsync.api import Api, Request, Tally, new_session
 from ycsync.errors import YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.store.database import connect
 from ycsync.store.work import Work
 
-async def main(dsn, url, name, per_second, per_minute, senders):
-    database = await connect(dsn, "yclients", size=4)
+async def main(dsn, url, egress, name, timeout_s, per_second, per_minute, senders):
+    database = await connect(dsn, "yclients", size=2)
     work = Work(database)
     await work.reap()
-    owner = await work.register("service", "default", "0", {})
+    owner = await work.register("service", egress, "0", {})
     rates = Rates(per_second, per_minute, 0.0)
-    limiter = Limiter(database, "yclients", "default", owner, lambda: rates, timeout_s=5)
+    limiter = Limiter(database, "yclients", egress, owner, lambda: rates, timeout_s=timeout_s)
     await limiter.prepare(per_second, per_minute)
     running = asyncio.create_task(limiter.run())
-    async with new_session(timeout_s=5) as session:
+    async with new_session(timeout_s=timeout_s) as session:
         api = Api(session, url, "partner", "user", limiter)
 
         async def send(company):
@@ -168,20 +208,34 @@ async def main(dsn, url, name, per_second, per_minute, senders):
 
         async def mind():
             while True:
-                await work.beat(owner)
-                await work.reap()
-                await asyncio.sleep(0.02)
+                with contextlib.suppress(YcsyncError):
+                    await work.beat(owner)
+                    await work.reap()
+                await asyncio.sleep(0.1)
 
         print("ready", flush=True)
         await asyncio.gather(mind(), running, *(send(n + 1) for n in range(senders)))
 
-asyncio.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))
+asyncio.run(main(*sys.argv[1:5], float(sys.argv[5]), *map(int, sys.argv[6:])))
 """
 
 
-def spawn(dsn: str, url: str, name: str, per_second: int, per_minute: int, senders: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", WORKER, dsn, url, name, str(per_second), str(per_minute), str(senders)]
-    env = {**os.environ, "PYTHONPATH": str(Path(ycsync.__file__).parents[1])}
+def spawn(
+    dsn: str,
+    url: str,
+    name: str,
+    per_second: int,
+    per_minute: int,
+    senders: int,
+    *,
+    egress: str = "default",
+    timeout_s: float = 5.0,
+    environ: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """A process that sends as much as it may; it says "ready" when it begins."""
+    numbers = map(str, (timeout_s, per_second, per_minute, senders))
+    command = [sys.executable, "-c", WORKER, dsn, url, egress, name, *numbers]
+    env = {**os.environ, "PYTHONPATH": str(Path(ycsync.__file__).parents[1]), **(environ or {})}
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
 
 
@@ -199,33 +253,69 @@ def end(worker: subprocess.Popen[str]) -> None:
 
 @dataclass(slots=True)
 class VirtualClock:
-    """now() of one database, moved by hand: 60 s windows in the statements as they are, without waiting."""
+    """One session of a database whose now() is moved by hand: 60 s windows in the statements as they are, without waiting.
 
-    database: Database
+    It is what the limiter needs of a database, and `seconds` its own clock. `offset`: by how much the database's clock
+    is ahead of everybody else's.
+    """
+
+    connection: asyncpg.Connection
     at: float = 0.0
+    offset: float = 0.0
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # one session answers one question at a time
 
     @classmethod
-    async def install(cls, url: str) -> VirtualClock:
-        admin = await asyncpg.connect(url)
-        await admin.execute(
-            """
-            create schema fakeclock;
-            create table fakeclock.clock (t timestamptz not null);
-            insert into fakeclock.clock values ('2025-10-09T08:00:00Z');
-            create function fakeclock.now() returns timestamptz language sql stable
-                as 'select t from fakeclock.clock';
-            """
-        )
-        await admin.execute(f'alter database "{urlsplit(url).path[1:]}" set search_path = fakeclock, pg_catalog')
-        await admin.close()
-        return cls(await connect(url, SCHEMA, size=1))
+    @contextlib.asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[VirtualClock]:
+        connection = await asyncpg.connect(url)
+        try:
+            await connection.execute(
+                """
+                create schema if not exists fakeclock;
+                create or replace function fakeclock.now() returns timestamptz language sql stable
+                    as $$ select current_setting('fakeclock.t')::timestamptz $$;
+                set search_path = fakeclock, pg_catalog;
+                set jit = off;
+                """
+            )
+            clock = cls(connection)
+            await clock.to(0.0)
+            yield clock
+        finally:
+            await connection.close()
 
     async def to(self, seconds: float) -> None:
         assert seconds >= self.at
         self.at = seconds
-        await self.database.execute(
-            "update fakeclock.clock set t = '2025-10-09T08:00:00Z'::timestamptz + make_interval(secs => $1::float8)", seconds
-        )
+        await self._set()
+
+    async def jump(self, seconds: float) -> None:
+        """The database's clock jumps; time does not."""
+        self.offset += seconds
+        await self._set()
+
+    def seconds(self) -> float:
+        return self.at
+
+    async def _set(self) -> None:
+        at = EPOCH + timedelta(seconds=self.at + self.offset)
+        await self.connection.execute(f"set fakeclock.t = '{at.isoformat()}'")
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        async with self.turn:
+            return list(await self.connection.fetch(query, *args))
+
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
+        async with self.turn:
+            return await self.connection.fetchrow(query, *args)
+
+    async def execute(self, query: str, *args: object) -> None:
+        async with self.turn:
+            await self.connection.execute(query, *args)
+
+    def limiter(self, egress: str, owner: int, rates: Callable[[], Rates], timeout_s: float = 30.0) -> Limiter:
+        """A process's limiter, in this time; its `ask` is called by hand."""
+        return Limiter(self, SCHEMA, egress, owner, rates, timeout_s=timeout_s, clock=self.seconds)
 
 
 @dataclass(slots=True)
@@ -243,56 +333,54 @@ class Fleet:
     random: random.Random = field(default_factory=lambda: random.Random(11))
 
     async def run(self, processes: int, seconds: float) -> None:
-        database = self.clock.database
-        limiter, work = sql.load("limiter.sql", SCHEMA), sql.load("work.sql", SCHEMA)
-        await database.execute(limiter["prepare"], "default", self.per_second, self.per_minute)
+        free_slots = sql.load("work.sql", SCHEMA)["free_slots"]
+        rates = Rates(self.per_second, self.per_minute, 0.0)
         order = itertools.count()
-        events: list[tuple[float, int, str, tuple[int, Lease | None]]] = []
+        events: list[tuple[float, int, str, int, Lease | None]] = []
         owners = itertools.count(1)
-        alive = {next(owners): 0 for _ in range(processes)}  # owner -> requests in flight
+        alive: dict[int, Limiter] = {}
+        flying: Counter[int] = Counter()  # owner -> requests in flight
 
         def at(when: float, what: str, owner: int, lease: Lease | None = None) -> None:
-            heapq.heappush(events, (when, next(order), what, (owner, lease)))
+            heapq.heappush(events, (when, next(order), what, owner, lease))
 
-        for owner in alive:
-            at(self.random.random(), "acquire", owner)
+        async def begin(when: float) -> None:
+            owner = next(owners)
+            alive[owner] = self.clock.limiter("default", owner, lambda: rates)
+            await alive[owner].prepare(self.per_second, self.per_minute)
+            at(when + self.random.random(), "acquire", owner)
             if self.deaths:
-                at(self.random.expovariate(1 / self.deaths), "die", owner)
+                at(when + self.random.expovariate(1 / self.deaths), "die", owner)
+
+        for _ in range(processes):
+            await begin(0.0)
         while events and events[0][0] < seconds:
-            when, _, what, (owner, lease) = heapq.heappop(events)
+            when, _, what, owner, lease = heapq.heappop(events)
             if what == "arrive":
                 self.arrivals.append(when)
                 continue
-            if owner not in alive:
+            limiter = alive.get(owner)
+            if limiter is None:
                 continue
             await self.clock.to(when)
             if what == "die":
                 del alive[owner]
-                await database.execute(work["free_slots"], [owner], limiter_module.TRANSIT_S)
-                born = next(owners)
-                alive[born] = 0
-                at(when + self.random.random(), "acquire", born)
-                at(when + self.random.expovariate(1 / self.deaths), "die", born)
+                await self.clock.execute(free_slots, [owner], limiter_module.TRANSIT_S)
+                await begin(when)
             elif what == "answer":
                 assert lease is not None
-                alive[owner] -= 1
-                await database.execute(
-                    limiter["release"], "default", lease.second, lease.second_lease, lease.minute, lease.minute_lease
-                )
-            elif alive[owner] >= self.senders:
+                flying[owner] -= 1
+                limiter.answered(lease)
+                await limiter.close()
+            elif flying[owner] >= self.senders:
                 at(when + 0.05, "acquire", owner)
             else:
-                rows = await database.fetch(limiter["acquire"], "default", self.per_second, self.per_minute, owner, 32.0, 1)
-                if rows:
-                    kinds = {row["kind"]: row for row in rows}
-                    assert kinds.keys() == {1, 60}
-                    taken = Lease(kinds[1]["slot"], kinds[1]["lease"], kinds[60]["slot"], kinds[60]["lease"], kinds[1]["at"])
-                    alive[owner] += 1
+                found = await limiter.ask(1)
+                if isinstance(found, Lease):
+                    flying[owner] += 1
                     arrives = when + self.random.uniform(*self.up)
                     at(arrives, "arrive", owner)
-                    at(arrives + self.random.uniform(*self.down), "answer", owner, taken)
+                    at(arrives + self.random.uniform(*self.down), "answer", owner, found)
                     at(when + 0.001, "acquire", owner)
                 else:
-                    row = await database.fetchrow(limiter["wait"], "default", self.per_second, self.per_minute, 1)
-                    assert row is not None
-                    at(when + limiter_module.nap_s(row["seconds"]), "acquire", owner)
+                    at(when + found, "acquire", owner)

@@ -17,8 +17,8 @@ from zoneinfo import ZoneInfo
 
 from ycsync import logs
 from ycsync.api import Api, Tally
-from ycsync.config import Settings
-from ycsync.errors import AccessDenied, ApiError, DatabaseUnavailable, Fenced, Throttled, UsageError, YcsyncError
+from ycsync.config import STREAMS, Settings
+from ycsync.errors import AccessDenied, ApiError, DatabaseError, DatabaseUnavailable, Fenced, Throttled, UsageError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.store.pages import Pages
 from ycsync.store.work import BatchTotals, Claim, Work
@@ -35,6 +35,7 @@ BEAT_S = 2.0
 BEAT_TIMEOUT_S = 10.0
 REAP_S = 4.0
 FORGET_S = 3600.0
+BOOK_S = 0.5
 _log = get_logger(__name__)
 
 
@@ -110,7 +111,7 @@ class Scheduler:
             try:
                 taken = await self._claim()
                 self._database_is(back=True)
-            except DatabaseUnavailable as exc:
+            except DatabaseError as exc:  # whatever it is, the service goes on when it is over
                 self._database_is(back=False, error=exc)
                 taken = 0
             if not taken:
@@ -162,6 +163,7 @@ class Scheduler:
     async def _beat(self) -> None:
         """Say that this worker lives, and free what dead ones held."""
         reaped = forgot = 0.0
+        paused: set[asyncio.Task[None]] = set()
         while True:
             try:
                 async with asyncio.timeout(BEAT_TIMEOUT_S):
@@ -171,6 +173,7 @@ class Scheduler:
                     for task in list(self._running):
                         task.cancel()
                     self.worker = await self.reregister()
+                paused = await self._give_up_paused(paused)
                 if clock.monotonic() - reaped > REAP_S:
                     for dead in await self.work.reap():
                         emit(_log, logs.WORKER_REAPED, worker=dead)
@@ -181,11 +184,21 @@ class Scheduler:
                 if clock.monotonic() - forgot > FORGET_S:
                     await self.work.forget_batches()
                     forgot = clock.monotonic()
-            except DatabaseUnavailable as exc:
+            except DatabaseError as exc:
                 self._database_is(back=False, error=exc)
             except TimeoutError:
                 self._database_is(back=False, error=DatabaseUnavailable("the database does not answer"))
             await asyncio.sleep(BEAT_S)
+
+    async def _give_up_paused(self, before: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+        """Batches of paused salons give their places to others, once what they had asked for has had time to come."""
+        pauses = await self.work.pauses()
+        if not pauses:
+            return set()
+        now = {task for task, (claim, _) in self._running.items() if 0 in pauses or claim.company in pauses}
+        for task in now & before:
+            task.cancel()  # its claim is released with the next look at what is held but not done
+        return now - before
 
     def _database_is(self, *, back: bool, error: YcsyncError | None = None) -> None:
         if back and self.database_lost is not None:
@@ -229,7 +242,10 @@ class Scheduler:
         except Fenced:
             outcome = "fenced"
             emit(_log, logs.BATCH_FENCED, **claim.log_context(), version=claim.version)
-            await self.work.finish(claim, self.worker, 0.0)
+            try:
+                await self.work.finish(claim, self.worker, 0.0)
+            except DatabaseUnavailable as exc:
+                self._database_is(back=False, error=exc)
         except DatabaseUnavailable as exc:
             outcome, detail = "lost", str(exc)
             self._database_is(back=False, error=exc)
@@ -255,13 +271,25 @@ class Scheduler:
         self, claim: Claim, batch: Batch | None, batch_id: int, outcome: str, tally: Tally, detail: str | None, s: float
     ) -> None:
         rows = 0 if batch is None else batch.effect.inserted + batch.effect.changed + batch.effect.deleted
-        totals = BatchTotals(outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail)
+        effects: dict[str, int] = {}
+        if batch is not None:
+            done = batch.effect
+            effects = {
+                "inserted": done.inserted, "changed": done.changed, "deleted": done.deleted, "quarantined": done.quarantined,
+            }  # fmt: skip
+        totals = BatchTotals(outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail, effects)
         self.observe(claim, totals, s)
+        closing = asyncio.ensure_future(self.work.close_batch(batch_id, totals))
         try:
-            async with asyncio.timeout(0.5):
-                await self.work.close_batch(batch_id, totals)
+            async with asyncio.timeout(BOOK_S):
+                await asyncio.shield(closing)
         except (YcsyncError, TimeoutError):
-            return  # a worker that starts later closes it as lost
+            closing.cancel()  # a worker that starts later closes it as lost
+        except asyncio.CancelledError:
+            # What a batch did is written down even if the stop comes meanwhile: a moment, not a request.
+            await asyncio.wait((closing,), timeout=BOOK_S)
+            closing.cancel()
+            raise
 
     async def _work(self, batch: Batch) -> Result:
         if batch.claim.stream != "companies":
@@ -278,7 +306,8 @@ class Scheduler:
         await self.work.begin(known)
         for company, error in listed.refused.items():
             emit(_log, logs.API_DENIED, company=company, error=error)
-            await self.work.stop_company(company, DENIED_S, str(error), _code(error))
+            code = f"http_{error.status}" if isinstance(error, AccessDenied) else _code(error)
+            await self.work.stop_company(company, DENIED_S, str(error), code)
         self._wake.set()
         return result
 
@@ -338,6 +367,8 @@ class Scheduler:
             return None  # of a salon that the settings do not name (any more)
         if result.proved:
             cadence = self.current.settings.streams.get(claim.stream)
+            if cadence is None and claim.stream == "companies":
+                cadence = STREAMS["companies"]  # the time zones and new salons come from there, whatever the schedule says
             return None if cadence is None else cadence.total_seconds()
         if result.wait_s is not None:
             return result.wait_s
@@ -371,7 +402,12 @@ class Scheduler:
 
     def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:
         effect, tally = batch.effect, batch.tally
-        if batch.claim.phase == "live" and not (effect.inserted or effect.changed or effect.deleted or effect.held_back):
+        recovered = batch.claim.failures > 0  # a log that ended with a failure must not stay silent
+        if (
+            batch.claim.phase == "live"
+            and not recovered
+            and not (effect.inserted or effect.changed or effect.deleted or effect.held_back)
+        ):
             emit(_log, logs.BATCH_QUIET, **batch.where, batch=batch_id, requests=tally.requests, duration_s=round(seconds, 2))
             return
         emit(

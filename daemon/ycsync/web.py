@@ -1,4 +1,4 @@
-"""What does the service answer over HTTP? Its health and its state; nothing personal, nothing that changes anything."""
+"""What does the service answer over HTTP? Health, state and metrics; nothing personal, nothing that changes anything."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from aiohttp import web
 
 from ycsync.config import Http
 from ycsync.logs import HTTP_UNAVAILABLE, emit, get_logger
+from ycsync.metrics import CONTENT_TYPE
 
 _log = get_logger(__name__)
 
@@ -26,10 +27,13 @@ class Health:
 class Web:
     """Serves on `http.listen` while the context is open; nowhere when that is switched off."""
 
-    def __init__(self, http: Http, health: Callable[[], Health], state: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, http: Http, health: Callable[[], Health], state: Callable[[], dict[str, Any]], metrics: Callable[[], bytes]
+    ) -> None:
         self._http = http
         self._health = health
         self._state = state
+        self._metrics = metrics
         self._runner: web.AppRunner | None = None
         self.address = "off"
 
@@ -40,6 +44,7 @@ class Web:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/api/status", self._status)
+        app.router.add_get("/metrics", self._measured)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
         await self._runner.setup()
         try:
@@ -66,6 +71,9 @@ class Web:
     async def _readyz(self, _request: web.Request) -> web.Response:
         health = self._health()
         return web.json_response({"ready": health.ready, "reasons": list(health.reasons)}, status=200 if health.ready else 503)
+
+    async def _measured(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _status(self, _request: web.Request) -> web.Response:
         return web.json_response(self._state())

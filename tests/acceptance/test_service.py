@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 
+import aiohttp
 import pytest
 
 from support.place import Place
@@ -23,6 +24,11 @@ async def test_a_started_service_fills_the_salon_and_says_that_it_is_ready(place
     assert await place.fetchval("select count(*) from yclients.records") == len(salon.records)
     assert await place.fetchval("select count(*) from yclients.clients") == len(salon.clients)
     assert (await place.get("/healthz"))[0] == 200
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{place.port}/metrics") as response:
+        measured = (await response.text()).splitlines()
+    assert "ycsync_ready 1.0" in measured
+    counted = [line for line in measured if line.startswith("ycsync_requests_total") and 'outcome="ok"' in line]
+    assert sum(float(line.rpartition(" ")[2]) for line in counted) >= len(salon.clients) / 300
     assert place.simulator.report().answers == {"200": place.simulator.report().requests}
 
 

@@ -13,7 +13,7 @@ from email.utils import format_datetime
 import pytest
 
 from support.bench import GET, LIMIT, OK, PARTNER, PASSWORD, ROWS, USER, Bench, Raw, bench_of, envelope, http, nothing_secret_in
-from ycsync.api import Page, Request, Tally, login
+from ycsync.api import Page, Request, Tally, login, transport
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient, YcsyncError
 from ycsync.store.database import Database
 
@@ -199,6 +199,37 @@ async def test_a_time_out_leaves_the_lease_for_the_request_may_still_arrive(data
             await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter)
         assert await bench.held() == 2
         assert bench.limiter.fates == []
+
+
+async def test_a_request_without_an_answer_gives_its_place_in_the_second_back(
+    bench: Bench, server: Raw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "RELAX_S", 0.05)
+    server.answers = [None]
+    task = asyncio.create_task(bench.api(server.url).fetch(GET, Tally(), tries=1))
+    while not bench.limiter.fates:
+        await asyncio.sleep(0.01)
+    assert bench.limiter.fates == ["unanswered"]
+    held = "select kind from yclients.limiter_slots where owner is not null"
+    while [row["kind"] for row in await bench.database.fetch(held)] != [60]:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_an_answer_in_time_leaves_no_timer_behind(bench: Bench, server: Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "RELAX_S", 0.2)
+    await bench.api(server.url).fetch(GET, Tally(), tries=1)
+    await asyncio.sleep(0.3)
+    assert bench.limiter.fates == ["answered"]
+
+
+async def test_a_lease_that_ended_before_the_request_could_leave_is_acquired_anew(bench: Bench, server: Raw) -> None:
+    bench.limiter.late = (2,)  # the first look is the limiter's own, the second is made on the connection
+    assert (await bench.api(server.url).fetch(GET, Tally(), tries=1)).total == 1
+    assert bench.limiter.fates == ["unused", "answered"]
+    assert (bench.limiter.granted, len(server.requests)) == (2, 1)
+    assert server.connections == 1, "the connection was kept"
 
 
 async def test_a_salon_that_hangs_gets_one_request_at_a_time_until_it_answers(database: Database) -> None:

@@ -7,8 +7,10 @@ import contextlib
 import itertools
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from faultproxy import FaultProxy
@@ -16,6 +18,7 @@ from limitlog import (
     PLENTY,
     SCHEMA,
     Counting,
+    VirtualClock,
     count_of,
     densest,
     eventually,
@@ -24,7 +27,7 @@ from limitlog import (
 )
 from ycsync import limiter as limiter_module
 from ycsync.errors import DatabaseError, DatabaseUnavailable
-from ycsync.limiter import Lease, Limiter
+from ycsync.limiter import Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
 from ycsync.store.work import Work
@@ -379,3 +382,98 @@ async def test_a_statement_that_the_database_refuses_reaches_the_waiters_and_doe
         await limiter.close()
         await database.execute(f"alter table {SCHEMA}.away rename to limiter_slots")
         await asyncio.wait_for(limiter.acquire(1), 2)
+
+
+# --- no answer, no time -------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_without_an_answer_gives_its_second_back_and_keeps_its_minute(database: Database) -> None:
+    async with granting(database, 1, 3) as limiter:
+        old = await limiter.acquire(1)
+        begun = time.monotonic()
+        limiter.unanswered(old)
+        new = await limiter.acquire(2)
+        assert 0.99 <= time.monotonic() - begun < 1.3
+        assert old.second == new.second
+        assert old.minute != new.minute
+        assert await free(database, 60) == 1
+        # Whatever becomes of it: the second is somebody else's by now, the minute is its own still.
+        limiter.answered(old)
+        await limiter.close()
+        held = f"select slot from {SCHEMA}.limiter_slots where owner is not null and kind = $1"
+        assert [row["slot"] for row in await database.fetch(held, 1)] == [new.second]
+        assert [row["slot"] for row in await database.fetch(held, 60)] == [new.minute]
+
+
+async def test_salons_that_hang_leave_the_others_their_requests(database_url: str, database: Database) -> None:
+    """Two salons with four requests each that are never answered (time-out: 30 s), two virtual minutes long."""
+    async with VirtualClock.open(database_url) as clock:
+        limiter = clock.limiter("default", 1, lambda: Rates(5, 200, 0.0))
+        await limiter.prepare(5, 200)
+        hanging: list[tuple[float, Lease]] = []
+        healthy = turn = 0
+        due: list[tuple[float, Lease, str]] = []
+        while clock.at < 120.0:
+            while due and due[0][0] <= clock.at:
+                _, lease, what = due.pop(0)
+                getattr(limiter, what)(lease)
+            await limiter.close()
+            hanging = [one for one in hanging if one[0] > clock.at]
+            found = await limiter.ask(1)
+            if not isinstance(found, Lease):
+                await clock.to(min(clock.at + found, due[0][0] if due else 1e9))
+                continue
+            turn += 1
+            if turn % 3 and len(hanging) < 8:
+                hanging.append((clock.at + 30.0, found))
+                due.append((clock.at + limiter_module.RELAX_S, found, "unanswered"))
+            else:
+                healthy += 1
+                due.append((clock.at + 0.25, found, "answered"))
+            due.sort(key=lambda one: one[0])
+    assert healthy >= 120, f"{healthy} requests in two minutes"
+
+
+@dataclass(slots=True)
+class Frozen:
+    """A way to the database on which the first grant is for longer than it lasts, or whose process is stopped meanwhile."""
+
+    clock: VirtualClock
+    grants: int = 0
+
+    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        rows = await self.clock.fetch(query, *args)
+        self.grants += 1
+        if self.grants == 1:
+            await self.clock.to(self.clock.at + 29.0)
+        return rows
+
+    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
+        return await self.clock.fetchrow(query, *args)
+
+    async def execute(self, query: str, *args: object) -> None:
+        await self.clock.execute(query, *args)
+
+
+async def test_a_grant_that_came_too_late_to_be_sent_is_asked_for_again(database_url: str, database: Database) -> None:
+    async with VirtualClock.open(database_url) as clock:
+        limiter = clock.limiter("default", 1, lambda: Rates(5, 20, 0.0), timeout_s=30.0)
+        await limiter.prepare(5, 20)
+        lease = await limiter.ask(1)
+        assert isinstance(lease, Lease)
+        await clock.to(27.9)
+        assert limiter.still_good(lease)
+        await clock.to(28.1)  # the request could be on its way when the lease ends
+        assert not limiter.still_good(lease)
+
+        frozen = Frozen(clock)
+        limiter = Limiter(frozen, SCHEMA, "default", 1, lambda: Rates(5, 20, 0.0), timeout_s=30.0, clock=clock.seconds)
+        running = asyncio.create_task(limiter.run())
+        lease = await asyncio.wait_for(limiter.acquire(1), 5)
+        await limiter.close()
+        assert limiter.still_good(lease)
+        assert frozen.grants == 2
+        held = f"select count(*) from {SCHEMA}.limiter_slots where owner is not null and kind = 60"
+        assert await database.fetchval(held) == 2, "the first one and the last; what was too late is given back"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

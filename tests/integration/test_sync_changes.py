@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from support.house import House, assert_equal, follow, open_house, open_salon, still
-from ycsync.errors import NotFound
+from ycsync.errors import NotFound, Transient
 from ycsync.service.follow import Wish
 from ycsync.simulator import Options, Simulator
+from ycsync.sync.batch import OUTAGE_BATCHES
 
 SALON = 4001
 BOTH = ("clients", "records")
@@ -179,16 +180,56 @@ async def test_a_salon_that_is_not_there_is_no_empty_salon(database_url: str) ->
         assert len(await house.live("clients", SALON)) == 20
 
 
-async def test_pages_that_fail_together_are_asked_half_as_large_once(database_url: str) -> None:
+def sizes(sim: Simulator, endpoint: str) -> set[int]:
+    """The page sizes that were asked for."""
+    return {int(seen.query.split("count=")[1].split("&")[0]) for seen in sim.log if seen.endpoint == endpoint}
+
+
+async def test_pages_that_are_cut_off_together_are_asked_half_as_large_once(database_url: str) -> None:
     async with open_salon(database_url, clients=20, visits=3000, records_cap=1000) as (sim, house):
         await house.companies()
         await house.cycle(SALON, ("services", "staff", "clients"))
         await house.batch(SALON, "records", units=1)
-        sim.fail_next("500", 12, "GET /records/")
+        sim.fail_next("cut", 40, "GET /records/")
         await house.proved(SALON, "records")
-        sizes = {seen.query.split("count=")[1].split("&")[0] for seen in sim.log if seen.endpoint == "records"}
-        assert sizes <= {"1000", "500", "250"}
+        assert sizes(sim, "records") == {1000, 500}
         await assert_equal(sim, house)
+
+
+async def test_an_outage_ends_the_batch_and_makes_no_page_smaller(database_url: str) -> None:
+    async with open_salon(database_url, clients=700, visits=3000, records_cap=1000) as (sim, house):
+        await house.companies()
+        await house.cycle(SALON, ("services", "staff"))
+        sim.fail_next("html-502", 1000)
+        for stream in BOTH:
+            with pytest.raises(Transient, match="502"):
+                await house.batch(SALON, stream)
+        sim.heal()
+        await house.cycle(SALON, BOTH)
+        assert sizes(sim, "records") == {1000}
+        assert max(sizes(sim, "clients")) == 300
+        assert min(sizes(sim, "clients")) > 150, "only what an overlap needs"
+        await assert_equal(sim, house)
+
+
+async def test_pages_that_go_on_failing_are_too_large_after_all_but_only_what_works_is_remembered(database_url: str) -> None:
+    async with open_salon(database_url, clients=20, visits=3000, records_cap=1000) as (sim, house):
+        await house.companies()
+        await house.cycle(SALON, ("services", "staff", "clients"))
+        sim.fail_next("500", 10_000, "count=1000")
+        house.failures = OUTAGE_BATCHES
+        await house.proved(SALON, "records")
+        assert sizes(sim, "records") == {1000, 500}
+        house.failures = 0
+        sim.forget()
+        sim.fail_next("cut", 10_000, "GET /records/")
+        with pytest.raises(Transient):
+            await house.batch(SALON, "records")
+        assert min(sizes(sim, "records")) == 25
+        sim.heal()
+        sim.forget()
+        await house.proved(SALON, "records")
+        assert sizes(sim, "records") == {500}, "a size at which nothing came either is not kept"
 
 
 async def test_faults_of_every_kind_end_complete_through_the_whole_command(database_url: str) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import ycsync
+from ycsync.errors import DatabaseError
 from ycsync.limiter import TRANSIT_S, Limiter, Rates
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
@@ -114,11 +115,13 @@ async def test_only_what_is_asked_for_is_taken(database: Database, work: Work, m
     assert names(await work.claim(me, 9, ["clients"], [2], wanted_only=True)) == [(2, "services")]
 
 
-async def test_without_a_place_for_filling_only_deltas_and_wishes_are_taken(database: Database, work: Work, me: int) -> None:
+async def test_without_a_place_for_filling_only_deltas_are_taken_a_wish_or_not(database: Database, work: Work, me: int) -> None:
     for company, phase in enumerate(("new", "filling", "closing", "stopped", "live"), 1):
         await put(database, company, "records", phase=f"'{phase}'")
-    await work.want([2], ["records"], {})
-    assert sorted(names(await work.claim(me, 9, STREAMS, no_filling=True))) == [(2, "records"), (5, "records")]
+    await put(database, 6, "records", phase="'live'", due_at="now() + interval '1 h'")
+    await work.want([2, 6], ["records"], {})
+    assert names(await work.claim(me, 9, STREAMS, no_filling=True)) == [(6, "records"), (5, "records")]
+    assert names(await work.claim(me, 1, STREAMS)) == [(2, "records")]
 
 
 async def test_two_workers_never_take_one_row(database_url: str, database: Database, work: Work) -> None:
@@ -267,6 +270,32 @@ async def test_what_is_held_but_not_done_is_given_back(database: Database, work:
     assert names(await work.claim(me, 9, STREAMS)) == [(2, "records")]
 
 
+async def test_a_batch_whose_end_could_not_be_written_is_lost_while_its_worker_lives(
+    database: Database, work: Work, me: int
+) -> None:
+    other = await work.register("service", "default", "0", {})
+    for company in (1, 2, 3):
+        await put(database, company, "records")
+    one, two = await work.claim(me, 2, STREAMS)
+    (three,) = await work.claim(other, 1, STREAMS)
+    gone = await work.open_batch(one, "balanced", me)  # the answers to its end, or to this, were cut off
+    before = await work.open_batch(two, "balanced", me)
+    runs = await work.open_batch(two, "balanced", me)
+    others = await work.open_batch(three, "balanced", other)
+    ended = await work.open_batch(one, "balanced", me)
+    await work.close_batch(ended, BatchTotals("proved"))
+    await work.release(me, [(two.company, two.stream)])
+    outcomes = await database.fetch("select id, outcome, finished_at is null as open from yclients.sync_batches")
+    assert {one["id"]: (one["outcome"], one["open"]) for one in outcomes} == {
+        gone: ("lost", False),
+        before: ("lost", False),
+        runs: ("running", True),
+        others: ("running", True),
+        ended: ("proved", False),
+    }
+    assert names(await work.claim(me, 9, STREAMS)) == [(one.company, one.stream)]
+
+
 # --- how a batch ends -------------------------------------------------------------------------------------------------------
 
 
@@ -375,6 +404,78 @@ async def test_withdrawing_a_wish_leaves_the_later_wish_of_another(database: Dat
     await work.unwant(first)
     (claim,) = await work.claim(me, 9, STREAMS)
     assert (claim.wanted, claim.options) == (True, {"batch_size": 9})
+
+
+COMMAND = """
+import asyncio, sys
+from ycsync.store.database import connect
+from ycsync.store.work import Work
+
+async def main(dsn):
+    work = Work(await connect(dsn, "yclients", size=1))
+    await work.want([1], ["records", "clients"], {"max_batches": 1, "interval_s": 3600})
+    print("wished", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+async def test_the_wish_of_a_command_that_was_killed_and_its_pace_are_forgotten(
+    database_url: str, database: Database, work: Work, me: int
+) -> None:
+    await put(database, 1, "records")
+    await put(database, 1, "clients", due_at="now() + interval '1 h'")
+    await put(database, 2, "records")
+    command = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, database_url],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(ycsync.__file__).parent.parent)},
+    )
+    assert command.stdout is not None
+    assert command.stdout.readline() == b"wished\n"
+    taken = await work.claim(me, 1, STREAMS, [1])
+    assert [claim.options for claim in taken] == [{"max_batches": 1, "interval_s": 3600}]
+    assert await work.reap() == [], "it lives"
+    assert (await row(database, 1, "records"))["wanted_at"] is not None
+    await work.want([2], ["records"], {"batch_size": 3})  # another command's
+    command.send_signal(signal.SIGKILL)
+    command.wait()
+    command.stdout.close()
+    assert len(await work.reap()) == 1
+    for stream in ("records", "clients"):
+        now = await row(database, 1, stream)
+        assert (now["wanted_at"], now["priority"], now["options"]) == (None, 0, "{}")
+    await work.finish(taken[0], me, 0.0)
+    assert sorted(names(await work.claim(me, 9, STREAMS))) == [(1, "clients"), (1, "records"), (2, "records")]
+
+
+async def test_a_command_of_another_machine_is_heard_of_while_it_follows_its_wish(
+    database: Database, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(database, 1, "records")
+    await work.want([1], ["records"], {"max_batches": 1})
+    await database.execute("update yclients.workers set host = 'another', beat_at = now() - interval '25 s'")
+    monkeypatch.setattr("ycsync.store.work.FOLLOW_S", 0.0)
+    await work.progress([1], ["records"])
+    other = Work(database)
+    await database.execute("update yclients.workers set beat_at = beat_at - interval '25 s'")
+    assert await other.reap() == []
+    await database.execute("update yclients.workers set beat_at = beat_at - interval '25 s'")
+    assert len(await other.reap()) == 1
+    assert (await row(database, 1, "records"))["options"] == "{}"
+    with pytest.raises(DatabaseError, match="run it again"):
+        await work.progress([1], ["records"])
+
+
+async def test_a_command_that_ends_in_order_leaves_no_worker(database: Database, work: Work) -> None:
+    await put(database, 1, "records")
+    wanted = await work.want([1], ["records"], {})
+    await work.want([1], ["records"], {})
+    assert await database.fetchval("select count(*) from yclients.workers where role = 'command'") == 1
+    assert await work.services() == []
+    await work.unwant(wanted)
+    assert await database.fetchval("select count(*) from yclients.workers") == 0
 
 
 # --- what the settings want -------------------------------------------------------------------------------------------------

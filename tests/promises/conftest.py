@@ -11,13 +11,21 @@ from support import privacy
 from support.place import options, place
 from ycsync import logs
 
-__all__ = ["nothing_private", "options", "place"]
+__all__ = ["nothing_private", "options", "place", "searched_url"]
+
+
+@pytest.fixture
+def searched_url(request: pytest.FixtureRequest) -> str | None:
+    """The database of the test, if it has one."""
+    url: str | None = request.getfixturevalue("database_url") if "database_url" in request.fixturenames else None
+    return url
 
 
 @pytest.fixture(autouse=True)
-async def nothing_private(request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]) -> AsyncIterator[None]:
+async def nothing_private(
+    searched_url: str | None, request: pytest.FixtureRequest, capfd: pytest.CaptureFixture[str]
+) -> AsyncIterator[None]:
     """Promise 7, in every test of this folder: its output, its files and what the database says of errors."""
-    url = request.getfixturevalue("database_url") if "database_url" in request.fixturenames else None
     folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
     logs.configure("debug")
     try:
@@ -28,8 +36,8 @@ async def nothing_private(request: pytest.FixtureRequest, capfd: pytest.CaptureF
     said = {"the test's own output": captured.out + captured.err}
     if folder is not None:
         said.update((path.name, path.read_text("utf-8", "replace")) for path in folder.rglob("*log*") if path.is_file())
-    if url is not None:
-        said.update(await privacy.told_by(url))
+    if searched_url is not None:
+        said.update(await privacy.told_by(searched_url))
     for where, text in said.items():
         found = privacy.private(text)
         assert not found, f"{where} holds {found[:5]}"

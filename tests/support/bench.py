@@ -100,6 +100,8 @@ class Noting(Limiter):
     """A limiter that notes what becomes of its leases, and that a test does not wait for."""
 
     granted = 0
+    looks = 0
+    late: tuple[int, ...] = ()  # which of the looks at a lease find it ended
     fates: list[str]
     waits: list[float]
 
@@ -111,6 +113,14 @@ class Noting(Limiter):
     def answered(self, lease: Lease) -> None:
         self.fates.append("answered")
         super().answered(lease)
+
+    def unanswered(self, lease: Lease) -> None:
+        self.fates.append("unanswered")
+        super().unanswered(lease)
+
+    def still_good(self, lease: Lease) -> bool:
+        self.looks += 1
+        return self.looks not in self.late and super().still_good(lease)
 
     def unused(self, lease: Lease) -> None:
         self.fates.append("unused")

@@ -50,6 +50,19 @@ class FreeLimiter:
     def answered(self, lease: Lease) -> None:
         """Nothing was taken."""
 
+    def still_good(self, lease: Lease) -> bool:
+        """For ever."""
+        return True
+
+    def abandoned(self, lease: Lease) -> None:
+        """Nothing was taken."""
+
+    def unanswered(self, lease: Lease) -> None:
+        """Nothing was taken."""
+
+    def unused(self, lease: Lease) -> None:
+        """Nothing was taken."""
+
     async def throttled(self, wait_s: float) -> None:
         """Nothing waits."""
 
@@ -78,6 +91,7 @@ class House:
     work: Work
     now: datetime | None = None
     requests: int = 0
+    failures: int = 0  # batches in a row that failed before, as the next ones are told
     results: list[Result] = field(default_factory=list)
 
     def clock(self) -> datetime:
@@ -98,7 +112,7 @@ class House:
         )
         assert row is not None
         claim = Claim(
-            company, stream, row["phase"], row["expected"], row["done"], row["text"], row["version"], 0,
+            company, stream, row["phase"], row["expected"], row["done"], row["text"], row["version"], self.failures,
             row["last_success_at"], row["pass_started_at"], False, {}, 0,
         )  # fmt: skip
         zone = "UTC" if company == 0 else await self.pages.zone(company)

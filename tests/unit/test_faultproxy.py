@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from faultproxy import NONE, FaultProxy, Faults
+from faultproxy import NONE, Cut, FaultProxy, Faults
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -71,3 +71,64 @@ async def test_a_refused_connection_comes_back_on_the_same_port(proxy: FaultProx
         await _say(proxy, b"hello")
     await proxy.listen()
     assert await _say(proxy, b"again") == b"again"
+
+
+def _message(kind: str, body: bytes) -> bytes:
+    return kind.encode() + (len(body) + 4).to_bytes(4, "big") + body
+
+
+START = (8).to_bytes(4, "big") + b"beg!"
+QUERY = _message("Q", b"select 1")
+SYNC = _message("S", b"")
+
+
+async def _talk(proxy: FaultProxy, *pieces: bytes) -> bytes:
+    """Say the pieces one by one, and return what came back before the end, however it came."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+    came = b""
+    try:
+        for piece in pieces:
+            writer.write(piece)
+            came += await reader.read(1024)
+        writer.write_eof()
+        return came + await reader.read()
+    except OSError:
+        return came
+    finally:
+        writer.close()
+
+
+async def test_a_conversation_is_cut_after_so_many_messages(proxy: FaultProxy) -> None:
+    proxy.cut = Cut(2)
+    # What the echo sends back has no untyped first message: it is read as one long message and never complete.
+    await _talk(proxy, START + QUERY[:5], QUERY[5:] + SYNC, SYNC)
+    assert (proxy.cut.seen, proxy.cut.last) == (2, "sent Q")
+    assert proxy.cut.kinds == ["sent start", "sent Q"]
+    assert await _say(proxy, b"hello") == b"hello", "one cut only"
+
+
+async def test_half_a_message_may_pass(proxy: FaultProxy) -> None:
+    got: list[bytes] = []
+    done = asyncio.Event()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        got.append(await reader.read())
+        writer.close()
+        done.set()
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    async with FaultProxy(server.sockets[0].getsockname()) as proxy:
+        proxy.cut = Cut(2, half=True)
+        await _talk(proxy, START + QUERY + SYNC)
+        await asyncio.wait_for(done.wait(), 5)
+    server.close()
+    assert got == [START + QUERY[: len(QUERY) // 2]]
+
+
+async def test_a_server_may_stay_away_after_the_cut(proxy: FaultProxy) -> None:
+    proxy.cut = Cut(1, away=True)
+    await _talk(proxy, START)
+    with pytest.raises(ConnectionRefusedError):
+        await _say(proxy, b"hello")
+    await proxy.listen()
+    assert await _say(proxy, b"hello") == b"hello"

@@ -22,7 +22,7 @@ _unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow
             b'{"success":true,"data":[{"id":1},{"id":2}],"meta":{"page":1,"total_count":8}}',
             Envelope(True, (b'{"id":1}', b'{"id":2}'), 8, None),
         ),
-        (b'{"success":true,"data":{"id":1},"meta":[]}', Envelope(True, (b'{"id":1}',), None, None)),
+        (b'{"success":true,"data":{"id":1},"meta":[]}', Envelope(True, (b'{"id":1}',), None, None, single=True)),
         (b'{"success":1,"data":[],"meta":{"total_count":"0"}}', Envelope(True, (), 0, None)),
         (b'{"success":"1","data":{},"meta":[]}', Envelope(True, (), None, None)),
         (b'{"data":[{"id":1}]}', Envelope(True, (b'{"id":1}',), None, None)),
@@ -120,7 +120,7 @@ def test_any_json_object_with_data_is_an_envelope(body: dict[str, Any]) -> None:
     try:
         envelope = decode_envelope(json.dumps(body).encode())
     except MalformedBody:
-        assert "data" not in body
+        assert not isinstance(body.get("data"), list | dict)
         return
     if isinstance(body.get("data"), list):
         assert len(envelope.rows) == len(body["data"])
@@ -130,6 +130,29 @@ def test_any_json_object_with_data_is_an_envelope(body: dict[str, Any]) -> None:
 def test_an_object_that_says_nothing_of_data_is_no_empty_page(body: bytes) -> None:
     with pytest.raises(MalformedBody):
         decode_envelope(body)
+
+
+@pytest.mark.parametrize("data", ["null", '""', "false", "0", "true", "7", '"ok"', "1.5"])
+@pytest.mark.parametrize("meta", ["[]", "{}", "null", '{"total_count":3}', '{"total_count":null}'])
+def test_success_without_rows_is_no_empty_page(data: str, meta: str) -> None:
+    body = f'{{"success":true,"data":{data},"meta":{meta}}}'.encode()
+    with pytest.raises(MalformedBody):
+        decode_envelope(body)
+    with pytest.raises(MalformedBody):
+        decode_envelope(b"\xef\xbb\xbf" + body)
+
+
+@pytest.mark.parametrize("data", ["null", '""', "false", "0", "[]", "{}"])
+def test_nothing_that_is_counted_as_nothing_is_an_empty_page(data: str) -> None:
+    body = f'{{"success":true,"data":{data},"meta":{{"page":1,"total_count":0}}}}'.encode()
+    assert decode_envelope(body) == Envelope(True, (), 0, None)
+
+
+@pytest.mark.parametrize(
+    ("data", "single"), [('{"id":1}', True), ('[{"id":1}]', False), ('{"0":{"id":1}}', False), ("[]", False)]
+)
+def test_one_object_is_told_from_a_list_of_one(data: str, single: bool) -> None:
+    assert decode_envelope(f'{{"success":true,"data":{data},"meta":[]}}'.encode()).single is single
 
 
 def test_an_error_needs_no_data() -> None:

@@ -9,8 +9,8 @@ from types import MappingProxyType
 import pytest
 
 from ycsync.cli.output import Grid, span
-from ycsync.cli.standing import STATUS_JSON, as_json, eta, everything_well, judge
 from ycsync.config import STREAMS, Settings
+from ycsync.service.standing import STATUS_JSON, as_json, eta, everything_well, judge
 from ycsync.store.report import Salon, Standing, StreamRow, Usage
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)

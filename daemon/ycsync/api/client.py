@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import aiohttp
 
 from ycsync.api.endpoints import Request
-from ycsync.api.outcome import denial
+from ycsync.api.outcome import Outcome, denial
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, send
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
@@ -117,7 +116,7 @@ class Api:
                 emit(_log, LIMIT_THROTTLED, company=request.company, status=answer.status, wait_s=wait_s)
                 await self._limiter.throttled(wait_s)
                 if throttled > MAX_THROTTLES:
-                    raise Throttled(f"{request.endpoint}: YCLIENTS keeps answering 'too many requests'", outcome.wait_s)
+                    raise Throttled(f"{where}YCLIENTS keeps answering 'too many requests'", outcome.wait_s)
                 tally.retries += 1
                 continue
             tally.errors += 1
@@ -132,7 +131,7 @@ class Api:
             if outcome.kind == "rejected":
                 raise Rejected(f"{where}YCLIENTS refuses the request ({outcome.reason})")
             attempts += 1
-            failed += TIMED_OUT if answer.timed_out else 1
+            failed += tries if answer.too_large else TIMED_OUT if answer.timed_out else 1
             if failed >= tries:
                 times = "once" if attempts == 1 else f"{attempts} times in a row"
                 raise Transient(f"{where}{outcome.reason}, {times}", heavy=outcome.heavy)
@@ -153,27 +152,37 @@ class Api:
         return await self._attempt(request, tally, priority, token)
 
     async def _attempt(self, request: Request, tally: Tally, priority: int, token: str) -> tuple[Answer, Page | None]:
-        lease = await self._limiter.acquire(request.company, priority)
-        tally.requests += 1
-        begun = time.perf_counter()
+        def granted() -> None:
+            tally.requests += 1
+
         answer = await send(
             self._session,
             self._limiter,
-            lease,
             request.method,
             self._base_url + request.path,
             headers=self._headers(token),
+            company=request.company,
+            priority=priority,
             params=request.params,
             body=request.body,
+            granted=granted,
         )
-        self._observe(Attempt(request.endpoint, answer.outcome.kind, answer.status, time.perf_counter() - begun))
+        if (
+            answer.envelope is not None
+            and answer.outcome.kind == "ok"
+            and answer.envelope.single
+            and request.endpoint != "company"
+        ):
+            # A list was asked for: to take this for a list of one would prove that nothing else is there.
+            answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with one object instead of a list"))
+        self._observe(Attempt(request.endpoint, answer.outcome.kind, answer.status, answer.seconds))
         if answer.status:
             self._hanging.pop(request.company, None)
         elif answer.timed_out:
             self._hanging.setdefault(request.company, asyncio.Lock())
         if answer.outcome.kind != "ok" or answer.envelope is None:
             return answer, None
-        return answer, Page(lease.granted_at, answer.envelope.rows, answer.envelope.total, answer.server_time)
+        return answer, Page(answer.granted_at, answer.envelope.rows, answer.envelope.total, answer.server_time)
 
     def _headers(self, user_token: str) -> dict[str, str]:
         return {

@@ -72,7 +72,7 @@ def classify(
         if _RIGHTS.search(text):
             return Outcome("denied", "no rights")
         return Outcome("transient", f"HTTP {status} with success: false")
-    kind = _BY_STATUS.get(status, "transient" if status >= 500 else "rejected")
+    kind = _BY_STATUS.get(status, "transient" if status >= 500 or 300 <= status < 400 else "rejected")
     if success is None and status in _ONLY_IN_AN_ENVELOPE:
         # The proxy's own page, not the API's answer: nothing is known to be missing, or forbidden.
         return Outcome("transient", f"HTTP {status} with a body that is not the API's")

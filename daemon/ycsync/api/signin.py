@@ -84,7 +84,6 @@ async def login(
     answer = await send(
         session,
         limiter,
-        await limiter.acquire(0),
         "POST",
         base_url.rstrip("/") + "/auth",
         headers={"Authorization": f"Bearer {partner_token}", "Accept": ACCEPT, "Content-Type": "application/json"},

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import aiohttp
 
 from ycsync.api.outcome import Outcome, classify, http_date
 from ycsync.errors import ApiError
-from ycsync.limiter import Lease, Limiter
+from ycsync.limiter import RELAX_S, Lease, Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
 
 ACCEPT = "application/vnd.yclients.v2+json"
@@ -25,37 +29,105 @@ MAX_BODY = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one request. `status` 0: no answer at all; `message`: the API's own words, for classifying only."""
+    """What came of one request. `granted_at`: before it left. `status` 0: no answer at all."""
 
     outcome: Outcome
+    granted_at: datetime
     status: int = 0
     envelope: Envelope | None = None
     server_time: datetime | None = None
     timed_out: bool = False
+    too_large: bool = False  # it would be again
+    seconds: float = 0.0  # from sending to the answer's end
 
     @property
     def message(self) -> str | None:
-        """What the API said about it, if anything."""
+        """The API's own words, for classifying only."""
         return None if self.envelope is None else self.envelope.message
+
+
+class _TooLarge(Exception):
+    """The body is larger than MAX_BODY."""
+
+
+class _TooLate(Exception):
+    """The lease ended before the request could leave: the process was frozen, or the connection took that long."""
+
+
+class _Departure:
+    """The moment when a request leaves on its connection: the last at which its lease can be looked at."""
+
+    def __init__(self, limiter: Limiter, lease: Lease) -> None:
+        self._limiter = limiter
+        self._lease = lease
+        self._timer: asyncio.TimerHandle | None = None
+
+    def leave(self) -> None:
+        if not self._limiter.still_good(self._lease):
+            raise _TooLate
+        self._timer = asyncio.get_running_loop().call_later(RELAX_S, self._limiter.unanswered, self._lease)
+
+    def over(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+_departure: ContextVar[_Departure | None] = ContextVar("departure", default=None)
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells a request's departure when it has its connection: what follows is written at once."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109  # aiohttp's signature
+        connection = await super().connect(req, traces, timeout)
+        if (departure := _departure.get()) is not None:
+            try:
+                departure.leave()
+            except _TooLate:
+                connection.release()
+                raise
+        return connection
 
 
 async def send(
     session: aiohttp.ClientSession,
     limiter: Limiter,
-    lease: Lease,
     method: str,
     url: str,
     *,
     headers: Mapping[str, str],
+    company: int = 0,
+    priority: int = 0,
     params: Sequence[tuple[str, str]] = (),
     body: bytes | None = None,
+    granted: Callable[[], None] = lambda: None,
 ) -> Answer:
-    """Send one request and read its answer. Failures of the network are outcomes too; only cancellation is raised."""
-    status = 0
+    """Wait for a lease, send one request and read its answer.
+
+    Failures of the network are outcomes too; raised are only cancellation and the limiter's DatabaseError. `granted` is called
+    when the request may leave.
+    """
+    while True:
+        lease = await limiter.acquire(company, priority)
+        granted()
+        begun = time.perf_counter()
+        departure = _Departure(limiter, lease)
+        token = _departure.set(departure)
+        try:
+            asked = session.request(method, url, params=list(params), data=body, headers=headers, allow_redirects=False)
+            answer = await _answer(limiter, lease, asked)
+            return replace(answer, seconds=time.perf_counter() - begun)
+        except _TooLate:
+            limiter.unused(lease)
+        finally:
+            departure.over()
+            _departure.reset(token)
+
+
+async def _answer(limiter: Limiter, lease: Lease, asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
+    at, status = lease.granted_at, 0
     try:
-        async with session.request(
-            method, url, params=list(params), data=body, headers=headers, allow_redirects=False
-        ) as response:
+        async with asked as response:
             status = response.status
             # The server has counted the request: from here one window is long enough.
             limiter.answered(lease)
@@ -64,20 +136,23 @@ async def send(
             message, success = (None, None) if envelope is None else (envelope.message, envelope.success)
             retry_after = response.headers.get("Retry-After")
             outcome = classify(status, message, success, retry_after, server_time or datetime.now(UTC))
-            return Answer(outcome, status, envelope, server_time)
+            return Answer(outcome, at, status, envelope, server_time)
     except asyncio.CancelledError:
         limiter.abandoned(lease)
         raise
     except TimeoutError:
         # It may still arrive: the lease goes on until nothing can.
-        return Answer(Outcome("transient", "no answer in time", heavy=True), status, timed_out=True)
+        return Answer(Outcome("transient", "no answer in time", heavy=True), at, status, timed_out=True)
     except aiohttp.ClientConnectorError as exc:
         limiter.answered(lease)
-        return Answer(Outcome("transient", _connection_failed(exc)), status)
+        return Answer(Outcome("transient", _connection_failed(exc)), at, status)
+    except _TooLarge:
+        limiter.answered(lease)
+        return Answer(Outcome("transient", "the answer is too large", heavy=True), at, status, too_large=True)
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         # The connection is closed: nothing more of it arrives at the server.
         limiter.answered(lease)
-        return Answer(Outcome("transient", f"the answer was cut off ({type(exc).__name__})", heavy=status != 0), status)
+        return Answer(Outcome("transient", f"the answer was cut off ({type(exc).__name__})", heavy=status != 0), at, status)
 
 
 def new_session(*, timeout_s: float, ca_file: str | None = None, connections: int = 16) -> aiohttp.ClientSession:
@@ -87,7 +162,7 @@ def new_session(*, timeout_s: float, ca_file: str | None = None, connections: in
     except OSError as exc:
         raise ApiError(f"yclients.ca_file: the CA bundle cannot be read ({type(exc).__name__}).") from exc
     session = aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, ssl=context, keepalive_timeout=75, ttl_dns_cache=300),
+        connector=_Connector(limit=connections, ssl=context, keepalive_timeout=75, ttl_dns_cache=300),
         timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(10.0, timeout_s)),
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=16384,
@@ -106,7 +181,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_chunked(256 * 1024):
         size += len(chunk)
         if size > MAX_BODY:
-            raise ValueError("the body is too large")
+            raise _TooLarge
         chunks.append(chunk)
     return b"".join(chunks)
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from ycsync.cli.output import number
-from ycsync.cli.standing import Judged, judge, wanted_companies
 from ycsync.config import Settings
+from ycsync.service.standing import Judged, judge, wanted_companies
 from ycsync.store.report import Audit
 
 MOST_ERRORS = 0.02

@@ -13,12 +13,12 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from ycsync.cli import criteria as checks
-from ycsync.cli import standing as view
 from ycsync.cli.common import ConfigOption, JsonOption, colour, command, run, settings_of
 from ycsync.cli.output import Grid, number, painted, show, span
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
 from ycsync.errors import UsageError
+from ycsync.service import standing as view
 from ycsync.store.database import Database
 from ycsync.store.report import Report, Standing
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from rich import box
 from rich.cells import cell_len
@@ -106,8 +105,3 @@ def number(value: int) -> str:
 def percent(share: float) -> str:
     """`80 %`."""
     return f"{share * 100:.0f} %"
-
-
-def instant(value: datetime | None) -> str | None:
-    """For JSON: ISO 8601 in UTC, to the second."""
-    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")

@@ -14,7 +14,8 @@ import msgspec
 
 from ycsync.model.payload import Unreadable, encode, read_leniently
 
-_EMPTY = (b"", b"null", b"[]", b"{}", b'""', b"false", b"0")
+_NOTHING = (b"", b"null", b'""', b"false", b"0")
+_EMPTY = (*_NOTHING, b"[]", b"{}")
 
 
 class MalformedBody(ValueError):
@@ -23,12 +24,16 @@ class MalformedBody(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """An answer: raw rows (JSON text of one entity each); `total` and `message` if the server gave them."""
+    """An answer: raw rows (JSON text of one entity each); `total` and `message` if the server gave them.
+
+    `single`: `data` was one object, not a list.
+    """
 
     success: bool
     rows: tuple[bytes, ...]
     total: int | None
     message: str | None
+    single: bool = False
 
 
 class _Raw(msgspec.Struct):
@@ -44,13 +49,18 @@ _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def decode_envelope(body: bytes) -> Envelope:
-    """Split a body into raw rows; `data` may be a list, one object or empty. Raises MalformedBody."""
+    """Split a body into raw rows; `data` may be a list, one object or empty. Raises MalformedBody.
+
+    Success with `data` that is nothing or no rows at all (null, a number, a text) is no empty list, unless the count says 0:
+    taking it for one would prove that a salon is empty.
+    """
     try:
         raw = _envelope.decode(body)
-        rows = _rows(bytes(raw.data))
+        data = bytes(raw.data)
+        rows = _rows(data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, ValueError):
         return _decode_leniently(body)
-    return _envelope_of(raw.success, rows, raw.meta, raw.errors, told=bool(bytes(raw.data)))
+    return _envelope_of(raw.success, data, rows, raw.meta, raw.errors)
 
 
 def _decode_leniently(body: bytes) -> Envelope:
@@ -59,13 +69,14 @@ def _decode_leniently(body: bytes) -> Envelope:
         value = read_leniently(body)
         if not isinstance(value, dict):
             raise MalformedBody("the body is not a YCLIENTS envelope: JSON, but not an object")
-        rows = _rows(encode(value.get("data")))
+        data = encode(value["data"]) if "data" in value else b""
+        rows = _rows(data)
     except Unreadable as error:
         raise MalformedBody(f"the body cannot be read: {error}") from None
     except (msgspec.MsgspecError, RecursionError):
         raise MalformedBody("the body cannot be read: nested too deeply") from None
     success = value.get("success", msgspec.UNSET)
-    return _envelope_of(success, rows, value.get("meta"), value.get("errors"), told="data" in value)
+    return _envelope_of(success, data, rows, value.get("meta"), value.get("errors"))
 
 
 def _rows(data: bytes) -> tuple[bytes, ...]:
@@ -81,16 +92,17 @@ def _rows(data: bytes) -> tuple[bytes, ...]:
     return (data,)
 
 
-def _envelope_of(success: Any, rows: tuple[bytes, ...], meta: Any, errors: Any, *, told: bool) -> Envelope:
+def _envelope_of(success: Any, data: bytes, rows: tuple[bytes, ...], meta: Any, errors: Any) -> Envelope:
     message = _message(meta) or _message(errors)
     if success is msgspec.UNSET or success is None:
         succeeded = not errors and (bool(rows) or message is None)
     else:
         succeeded = success not in (False, 0, "", "0", "false", [])
-    if succeeded and not told:
-        raise MalformedBody("the body is not a YCLIENTS envelope: it says nothing of data")
     total = _whole(meta.get("total_count")) if isinstance(meta, dict) else None
-    return Envelope(succeeded, rows, total, message)
+    if succeeded and data[:1] not in (b"[", b"{") and (data not in _NOTHING or not data or total != 0):
+        raise MalformedBody("the body is not a YCLIENTS envelope: its data are no rows")
+    single = len(rows) == 1 and rows[0] == data
+    return Envelope(succeeded, rows, total, message, single)
 
 
 def _message(holder: Any) -> str | None:

@@ -37,10 +37,13 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     rounds: int = 0
     rechecked_on: date | None = None
     size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
+    longest: int = 0  # rows of the longest page of earlier readings
     inclusive: bool = False
     search: bool = False  # the list of full cards is gone: clients/search is used
     delta_ignored: bool = False  # the server does not filter by changed_after
+    whole_since: datetime | None = None  # a reading of everything, which deltas still close, began then
     swept: bool = False  # a whole reading missed rows: they are gone if the deltas that close it do not bring them
+    swept_from: date | None = None  # the session date from which that reading read; None: all
 
     @property
     def busy(self) -> bool:
@@ -83,19 +86,27 @@ def _wall(instant: datetime, place: tzinfo) -> datetime:
 
 def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> Cursor:
     """The cursor with a reading under way: the one that it has, or the next that is due."""
+    replace = msgspec.structs.replace
+    if cursor.scan is not None and scans.stuck(cursor.scan):
+        # It would be stuck for ever: the list is read from its beginning.
+        anew = Scan(changed_after=cursor.scan.changed_after, size=cursor.size or scans.MAX_SIZE, before=cursor.longest)
+        return replace(cursor, scan=anew)
     if cursor.busy:
         return cursor
     local = now.astimezone(zone)
     night = local.hour >= RECHECK_HOUR and cursor.rechecked_on is not None and cursor.rechecked_on < local.date()
-    replace = msgspec.structs.replace
+    if night:
+        # What the server did not do may have been a passing fault, or a few odd rows: each night it may show that it does.
+        cursor = replace(cursor, delta_ignored=False)
     if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
         cursor = replace(cursor, kind="full", rounds=0)
     elif night:
         cursor = replace(cursor, kind="recheck", rounds=0, size=cursor.size if cursor.search else _larger(cursor.size, stream))
     else:
         cursor = replace(cursor, kind="delta", rounds=0)
-    cursor = replace(cursor, swept=False)
-    return _reading(cursor, stream, local.date(), zone, recheck_days)
+    scope = local.date() - timedelta(days=recheck_days) if cursor.kind == "recheck" and stream == "records" else None
+    cursor = replace(cursor, swept=False, swept_from=scope, whole_since=None)
+    return _reading(cursor, stream, zone)
 
 
 def _larger(size: int, stream: str) -> int:
@@ -104,15 +115,16 @@ def _larger(size: int, stream: str) -> int:
     return 0 if size * 2 >= most else size * 2
 
 
-def _reading(cursor: Cursor, stream: str, today: date, zone: ZoneInfo, recheck_days: int) -> Cursor:
+def _reading(cursor: Cursor, stream: str, zone: ZoneInfo) -> Cursor:
     since = changed_after(cursor.since, zone) if cursor.kind == "delta" and cursor.since is not None else None
     replace = msgspec.structs.replace
     if stream == "clients":
         size = cursor.size or scans.MAX_SIZE
-        return replace(cursor, scan=Scan(changed_after=since, size=size))
-    scope = today - timedelta(days=recheck_days) if cursor.kind == "recheck" else None
+        return replace(cursor, scan=Scan(changed_after=since, size=size, before=cursor.longest))
+    scope = cursor.swept_from if cursor.kind == "recheck" else None
     size = cursor.size or sweeps.MAX_SIZE
-    return replace(cursor, sweep=Sweep(changed_after=since, scope_lo=scope, size=size, inclusive=cursor.inclusive))
+    sweep = Sweep(changed_after=since, scope_lo=scope, size=size, inclusive=cursor.inclusive, before=cursor.longest)
+    return replace(cursor, sweep=sweep)
 
 
 def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> tuple[Cursor, datetime | None]:
@@ -127,7 +139,8 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
     if cursor.sweep is not None:
         cursor = replace(cursor, inclusive=cursor.sweep.inclusive)
     # The server's cap is learnt anew from each reading's first page, for nothing.
-    cursor = replace(cursor, sweep=None, scan=None)
+    longest = reading.longest if whole and not reading.single else max(cursor.longest, reading.longest)
+    cursor = replace(cursor, sweep=None, scan=None, longest=longest)
     if cursor.kind != "delta":
         cursor = replace(cursor, rechecked_on=today)
     if whole:
@@ -138,4 +151,4 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
         cursor = replace(cursor, since=began, rounds=cursor.rounds + 1)
         if reading.single or cursor.rounds >= MAX_ROUNDS:
             return cursor, began
-    return _reading(replace(cursor, kind="delta"), stream, today, zone, recheck_days), None
+    return _reading(replace(cursor, kind="delta"), stream, zone), None

@@ -29,6 +29,7 @@ FILL = 0.88  # how full a window is planned: Poisson noise and weekdays move the
 FIRST_DATE = date(2005, 1, 1)  # before YCLIENTS existed; older windows are asked in one
 MAX_SIZE = 1000  # documented 300, the back end accepts 1,000; the answer tells
 MIN_SIZE = 25
+SMALLEST = 15  # rows; fewer are nobody's page size (documented: 20, 25), unless the next page shows that they are
 
 
 class Window(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +91,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     steady: int = 0  # rows seen that have not changed since it began, each counted once
     size: int = MAX_SIZE
     longest: int = 0
+    before: int = 0  # the longest page of earlier readings
     lies: bool = False
     inclusive: bool = False
     density: float = 0.0
@@ -148,18 +150,25 @@ def _next(sweep: Sweep, today: date) -> tuple[Sweep, Window]:
 def judge(sweep: Sweep, answer: Answer) -> Verdict:
     """Does the answer hold every row of its window?"""
     total = answer.total
-    longest = answer.rows >= MIN_SIZE and answer.rows >= sweep.longest
     uncounted = total is None or sweep.lies
+    # As long as any other page: perhaps it was the server's cap that ended it.
+    longest = 0 < answer.rows >= sweep.longest
+    asked = answer.rows >= answer.asked
     if answer.next_page_empty is not None:
         # The probe is a later moment: a row may have left meanwhile and drawn the next page's only one into this one.
-        unclear = longest and (uncounted or (total is not None and answer.distinct < total))
+        short = answer.rows < max(SMALLEST, sweep.before) and not asked
+        unclear = longest and not short and (uncounted or (total is not None and answer.distinct < total))
         return Verdict.WHOLE if answer.next_page_empty and not unclear else Verdict.SPLIT
-    full = answer.rows >= answer.asked or (sweep.longest > 0 and answer.rows >= sweep.longest and answer.rows >= MIN_SIZE)
-    if uncounted or total is None:
-        return Verdict.SPLIT if longest or answer.rows >= answer.asked else Verdict.WHOLE
+    if total is None or uncounted:
+        # Nothing tells but the next page, and that only of a page so short that it was hardly cut.
+        if not longest and not asked:
+            return Verdict.WHOLE
+        return Verdict.PROBE if answer.rows < max(SMALLEST, sweep.before) and not asked else Verdict.SPLIT
     if answer.distinct >= total:
         # A count that a page as long as any fulfils may be the page's, not the window's.
-        return Verdict.PROBE if answer.rows >= answer.asked or longest else Verdict.WHOLE
+        small = answer.rows < max(SMALLEST, sweep.before)
+        return Verdict.PROBE if asked or (longest and not small) else Verdict.WHOLE
+    full = asked or (sweep.longest > 0 and longest and answer.rows >= MIN_SIZE)
     if answer.rows < total and (full or (answer.rows >= 100 and answer.rows % 50 == 0)):
         return Verdict.SPLIT
     return Verdict.PROBE
@@ -170,12 +179,18 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
     verdict = Verdict.WHOLE if window.paged else judge(sweep, answer)
     if verdict is Verdict.PROBE:
         return sweep, verdict
+    # More rows than one moment held, or no more than those of the page where there is another page: that is no count.
     lies = sweep.lies or (
-        verdict is Verdict.WHOLE and answer.total is not None and answer.total > answer.distinct == answer.rows
+        answer.total is not None
+        and not window.paged
+        and (
+            (verdict is Verdict.WHOLE and answer.total > answer.distinct == answer.rows)
+            or (answer.next_page_empty is False and answer.total <= answer.distinct)
+        )
     )
     size = sweep.size
     if verdict is Verdict.SPLIT and not lies and 0 < answer.rows < answer.asked:
-        size = min(size, max(answer.rows, MIN_SIZE))  # the server's own cap, learnt from its answer
+        size = min(size, max(answer.rows, SMALLEST))  # the server's own cap, learnt from its answer
     sweep = msgspec.structs.replace(
         sweep,
         longest=sweep.longest if window.paged else max(sweep.longest, answer.rows),
@@ -199,7 +214,10 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         density = (density + 4 * rows_a_day) / 5 if density else rows_a_day
     sweep = msgspec.structs.replace(sweep, pending=rest, density=density)
     sweep = msgspec.structs.replace(sweep, seen=sweep.seen + answer.distinct, steady=sweep.steady + answer.steady)
-    return _day(sweep, window, answer), Verdict.WHOLE
+    sweep = _day(sweep, window, answer)
+    if sweep.finished and sweep.clients is not None and (sweep.lies or sweep.steady != sweep.total):
+        sweep = then_windows(sweep)
+    return sweep, Verdict.WHOLE
 
 
 def _root(sweep: Sweep, answer: Answer, verdict: Verdict, today: date) -> Sweep:
@@ -311,19 +329,22 @@ def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
         day = Day(day.day, day.total, day.found + answer.steady, day.open - 1)
         if day.open > 0:
             days.append(day)
-        elif day.found < day.total:
-            again = Window(lo=window.lo, hi=window.hi, estimate=day.total - day.found, paged=True)
+        elif day.found != day.total:
+            # Fewer: who else worked that day was not asked for. More: the count was none.
+            again = Window(lo=window.lo, hi=window.hi, estimate=abs(day.total - day.found), paged=True)
             sweep = msgspec.structs.replace(sweep, pending=(*sweep.pending, again))
     return msgspec.structs.replace(sweep, days=tuple(days))
 
 
 def by_client(sweep: Sweep, clients: int) -> Sweep:
     """Fetch the visits client by client instead: `clients` of them wait in the queue."""
-    return msgspec.structs.replace(sweep, clients=clients, pending=(), planned=clients == 0)
+    if clients == 0:
+        return sweep
+    return msgspec.structs.replace(sweep, clients=clients, pending=(), planned=False)
 
 
 def then_windows(sweep: Sweep) -> Sweep:
-    """The clients are done, but the salon counts more visits than they have (walk-ins): read the windows too."""
+    """The clients are done, but the salon counts other than their visits (walk-ins, a lie): read the windows too."""
     return msgspec.structs.replace(sweep, clients=None, planned=False, seen=0, steady=0, frontier=None, started=False)
 
 

@@ -17,10 +17,11 @@ from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
 from ycsync.service.control import Beacon
 from ycsync.service.engine import Engine, check_tokens, open_engine
+from ycsync.service.overview import Overview
 from ycsync.service.runtime import Server
-from ycsync.service.summary import Summary
 from ycsync.store.database import connect
 from ycsync.store.migrate import migrate
+from ycsync.store.report import Report
 from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
@@ -37,7 +38,7 @@ class Daemon:
         self.notifier = notifier
         self.stop = asyncio.Event()
         self.hangup = asyncio.Event()
-        self.summary = Summary()
+        self.overview = Overview()
         self.problem: str | None = None
         self.beacon: Beacon | None = None
         self.reason = "asked"
@@ -72,11 +73,11 @@ class Daemon:
             if ran := await migrate(database):
                 emit(_log, logs.DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
             async with open_engine(
-                self.loaded, database, role="service", info=self._info, observe=self.summary.attempt
+                self.loaded, database, role="service", info=self._info, observe=self.overview.attempt
             ) as engine:
                 await engine.scheduler.prepare()
                 await engine.work.wake()
-                engine.scheduler.observe = self.summary.batch
+                engine.scheduler.observe = self.overview.batch
                 self.live = True
                 await self._live(engine)
                 begun = time.monotonic()
@@ -92,7 +93,12 @@ class Daemon:
 
     async def _live(self, engine: Engine) -> None:
         settings = self.loaded.settings
-        web = Web(settings.http, lambda: self._health(engine), lambda: self.summary.as_json(engine.current.settings))
+        web = Web(
+            settings.http,
+            lambda: self._health(engine),
+            lambda: self.overview.as_json(engine.current.settings, engine.scheduler.database_lost),
+            lambda: self.overview.measure(engine.current.settings, self.problem, engine.scheduler.database_lost),
+        )
         async with web:
             listen = web.address
             async with asyncio.TaskGroup() as group:
@@ -171,12 +177,12 @@ class Daemon:
 
     async def _tell(self, engine: Engine) -> None:
         """STATUS of `systemctl status`: progress, ETA, and what is wrong."""
+        report = Report(engine.database)
         while True:
+            settings = engine.current.settings
             with contextlib.suppress(YcsyncError):
-                rows = await engine.work.progress(None, list(engine.current.settings.streams))
-                usage = await engine.limiter.usage()
-                self.summary.update(rows, usage, await engine.work.pauses())
-            self.notifier.status(self.summary.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
+                self.overview.update(await report.standing(settings.yclients.egress), settings)
+            self.notifier.status(self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
             await asyncio.sleep(STATUS_S)
 
     async def _watchdog(self, engine: Engine) -> None:
@@ -202,10 +208,8 @@ class Daemon:
                     self.server.start()
 
     def _health(self, engine: Engine) -> Health:
-        reasons = self.summary.reasons(engine.current.settings)
-        if engine.scheduler.database_lost is not None:
-            reasons.insert(0, "the database is away")
-        return Health(alive=not self._stuck(engine), ready=not reasons, reasons=tuple(reasons))
+        reasons = self.overview.reasons(engine.scheduler.database_lost)
+        return Health(alive=not self._stuck(engine), ready=not reasons, reasons=reasons)
 
 
 def serve(path: Path, run: Callable[[Loaded, Server, Notifier, str], int], environ: dict[str, str]) -> int:

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from aiohttp import ClientSession
+
 from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, new_session
 from ycsync.config import Loaded, Secrets, Settings
@@ -84,10 +86,11 @@ async def open_engine(
     limiter = Limiter(
         database, database.schema, yclients.egress, worker, lambda: rates_of(current.settings), timeout_s=timeout_s
     )
-    await limiter.prepare(yclients.per_second, yclients.per_minute)
-    session = new_session(timeout_s=timeout_s, ca_file=yclients.ca_file)
     granting = asyncio.create_task(limiter.run(), name="limiter")
+    session: ClientSession | None = None
     try:
+        await limiter.prepare(yclients.per_second, yclients.per_minute)
+        session = new_session(timeout_s=timeout_s, ca_file=yclients.ca_file)
         secrets = loaded.secrets
         partner = secrets.partner_token or ""
         user = UserToken(
@@ -110,7 +113,8 @@ async def open_engine(
     finally:
         granting.cancel()
         await asyncio.gather(granting, return_exceptions=True)
-        await session.close()
+        if session is not None:
+            await session.close()
         await limiter.close()
         try:
             async with asyncio.timeout(0.5):

@@ -12,7 +12,7 @@ from ycsync.config import Loaded, Settings
 from ycsync.errors import UsageError, YcsyncError
 from ycsync.scheduler import Scope
 from ycsync.service.engine import Engine, check_tokens, open_engine
-from ycsync.service.summary import HELD_BACK
+from ycsync.service.standing import HELD_BACK
 from ycsync.store.database import Database
 from ycsync.store.work import StreamProgress, Work
 

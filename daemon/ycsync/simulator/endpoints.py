@@ -120,6 +120,10 @@ class Endpoints:
         )
         self._table = [(method, re.compile(path + "/?"), name, handler) for method, path, name, handler in table]
 
+    def change(self, options: Options) -> None:
+        """From the next call on."""
+        self._options = options
+
     def find(self, method: str, path: str) -> tuple[str, tuple[int, ...], Callable[[Call], Answer]]:
         """The endpoint's name, the ids in its path, and what answers it."""
         for known_method, pattern, name, handler in self._table:
@@ -210,6 +214,7 @@ class Endpoints:
 
     def _clients(self, call: Call) -> Answer:
         salon = self._salon(call)
+        self._bear(call)
         page, begin, end = _page(call.integer("page"), call.integer("count"), _CLIENTS_PAGE, self._options.clients_cap)
         first, last = self._changed(call, salon)
         ids = salon.client_ids() if first is None and last is None else salon.changed_client_ids(first, last)
@@ -317,6 +322,7 @@ class Endpoints:
 
     def _records(self, call: Call) -> Answer:
         salon = self._salon(call)
+        self._bear(call)
         page, begin, end = _page(call.integer("page"), call.integer("count"), _RECORDS_PAGE, self._options.records_cap)
         first, last = self._changed(call, salon)
         wanted = RecordFilter(
@@ -352,8 +358,17 @@ class Endpoints:
         finance, consumables = call.flag("include_finance_transactions"), call.flag("include_consumables")
         return answers.single(salon.served_record(record_id, finance=finance, consumables=consumables))
 
+    def _bear(self, call: Call) -> None:
+        """Some servers refuse a page that is too large instead of giving a smaller one."""
+        count, most = call.integer("count"), self._options.count_refused
+        if most and count is not None and count > most:
+            errors = {"count": [f"count: не больше {most}"]}
+            raise Refused(answers.refusal(self._options.refuse_with, "Произошла ошибка", errors=errors))
+
     def _changed(self, call: Call, salon: Salon) -> tuple[int | None, int | None]:
         """changed_after and changed_before as Unix seconds; both are inclusive unless the options differ."""
+        if self._options.changed_ignored:
+            return None, None
         first, last = (
             self._instant(call, "changed_after", salon),
             self._instant(call, "changed_before", salon),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 # Answers that carry no data, or broken data, but that a client recovers from by asking again.
-# Only these are drawn by `Options.faults`; the others stop a salon, lie, or never end: a test asks for them.
+# `Options.faults` draws only from these unless `Options.fault_kinds` names others, which may stop a salon or lie.
 RECOVERABLE_FAULTS: tuple[str, ...] = (
     "429",
     "429-n0",
@@ -20,7 +20,15 @@ RECOVERABLE_FAULTS: tuple[str, ...] = (
     "truncated",
     "reset",
 )
-REFUSALS: tuple[str, ...] = ("401", "403", "402-licence", "403-licence", "404", "410")
+# The same for a client that asks again, but rarer: proxies, mistakes of the network, other words for the same thing.
+RARE_FAULTS: tuple[str, ...] = (
+    "429-date", "429-html", "429-english", "503", "html-503", "html-504", "empty-502", "html-200", "html-403", "html-404",
+    "204", "302", "bad-gzip", "cut-gzip", "utf-16", "json-list", "json-number", "json-string", "json-null", "json-empty",
+    "data-absent", "data-null", "data-number", "data-string", "data-true", "data-object",
+)  # fmt: skip
+REFUSALS: tuple[str, ...] = (
+    "401", "401-partner", "403", "402-licence", "403-licence", "404", "410", "400", "422",
+)  # fmt: skip
 SPOILED_DATA: tuple[str, ...] = (
     "duplicate-ids",
     "lying-total",
@@ -28,8 +36,21 @@ SPOILED_DATA: tuple[str, ...] = (
     "nul",
     "zero-date",
     "huge-number",
+    "all-twice",
+    "not-objects",
+    "rows-lost",
+    "meta-absent",
+    "meta-list",
+    "total-fewer",
+    "total-zero",
+    "total-null",
+    "total-text",
+    "total-negative",
+    "total-huge",
+    "bom",
+    "cp1251",
 )
-FAULTS: tuple[str, ...] = (*RECOVERABLE_FAULTS, "hang", *REFUSALS, *SPOILED_DATA)
+FAULTS: tuple[str, ...] = (*RECOVERABLE_FAULTS, *RARE_FAULTS, "hang", *REFUSALS, *SPOILED_DATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +59,7 @@ class Options:
 
     visits           records (lines of the appointment book), cancelled and future ones included
     latency, jitter  how long each answer takes, and how much it varies; a request is counted on arrival
-    faults           share of answers that are broken, drawn from RECOVERABLE_FAULTS
+    faults           share of answers that are broken, drawn from `fault_kinds`
     churn            changes made in the salon after every answered request
     deleted          share of records that are cancelled at the start
     tie_order        order among records of one session date and time: "random" anew for each request, by
@@ -47,6 +68,8 @@ class Options:
     odd              odd types: ids and money as strings, 0/1 for booleans, [] for {}, offsets without colon
     empty_as_404     an empty list of clients or records is answered as 404
     two_factor       POST /auth answers 200 with a second step instead of a token
+    changed_ignored  changed_after and changed_before filter nothing
+    count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
     host: str = "127.0.0.1"
@@ -76,3 +99,7 @@ class Options:
     changed_inclusive: bool = True
     empty_as_404: bool = False
     two_factor: bool = False
+    fault_kinds: tuple[str, ...] = RECOVERABLE_FAULTS
+    changed_ignored: bool = False
+    count_refused: int = 0
+    refuse_with: Literal[400, 422] = 422

@@ -59,6 +59,7 @@ class Salon:
         self.id: int = company["id"]
         self.offset = offset
         self.deny: Deny | None = None
+        self.slow = 0.0  # seconds that each of its answers takes longer than the others'
         self.hooks: Payload = {"urls": [], "active": 0}
         self.services: dict[int, Payload] = {}
         self.service_categories: dict[int, Payload] = {}

@@ -12,15 +12,15 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 
 from aiohttp import web
 
-from . import answers
+from . import answers, faults
 from .answers import Answer
 from .endpoints import Call, Endpoints, Refused
-from .options import FAULTS, RECOVERABLE_FAULTS, Options
+from .options import FAULTS, Options
 from .report import Budget, Meter, Report, Seen
 from .world import World
 
@@ -34,6 +34,7 @@ class _Planned:
     kind: str
     left: int
     match: str
+    skip: int = 0
 
 
 class Simulator:
@@ -122,18 +123,24 @@ class Simulator:
         """Starts the report and the log anew; the limit's windows stay."""
         self._meter = Meter()
 
-    def fail_next(self, kind: str, times: int = 1, match: str = "") -> None:
+    def fail_next(self, kind: str, times: int = 1, match: str = "", *, skip: int = 0) -> None:
         """The next `times` requests whose "METHOD /path?query" (no /api/v1) contains `match` get this fault.
 
-        A fault that spoils data waits for an answer that has rows. A request over the limit uses up no fault.
+        `skip`: so many of them are answered well before. A fault that spoils data waits for an answer that has
+        rows. A request over the limit uses up no fault.
         """
         if kind not in FAULTS:
             raise ValueError(f"unknown fault {kind!r}; known: {', '.join(FAULTS)}")
-        self._planned.append(_Planned(kind, times, match))
+        self._planned.append(_Planned(kind, times, match, skip))
 
     def heal(self) -> None:
         """Forgets faults that are still waiting."""
         self._planned.clear()
+
+    def change_user_token(self, token: str) -> None:
+        """The user's password was changed: the old token is refused from now on, POST /auth gives this one."""
+        self.options = replace(self.options, user_token=token)
+        self._endpoints.change(self.options)
 
     # -- one request ------------------------------------------------------------------------------------
 
@@ -152,7 +159,8 @@ class Simulator:
             seen.body = "" if seen.endpoint == "auth" else body  # a password is not kept
             meter.recognise(seen)
             await self.gate.wait()
-            delay = self.options.latency + self.options.jitter * self._delays.uniform(-1, 1)
+            salon = self.world.salons.get(numbers[0]) if numbers else None
+            delay = self.options.latency + (salon.slow if salon else 0.0) + self.options.jitter * self._delays.uniform(-1, 1)
             before = max(delay, 0.0) * self._delays.random()
             await _sleep(before)
             if wait > 0:
@@ -183,7 +191,7 @@ class Simulator:
         company_id = call.numbers[0] if call.numbers else self.options.first_company
         kind, planned = self._pick_fault(f"{seen.method} {seen.path}?{seen.query}")
         if kind:
-            broken = answers.broken(kind, company_id)
+            broken = faults.broken(kind, company_id)
             if broken is not None:
                 return broken
         try:
@@ -191,7 +199,7 @@ class Simulator:
         except Refused as refused:
             answer = refused.answer
         if kind:
-            spoiled = answers.spoil(kind, answer)
+            spoiled = faults.spoil(kind, answer)
             if spoiled is not None:
                 return spoiled
             if planned is not None:
@@ -203,12 +211,15 @@ class Simulator:
     def _pick_fault(self, line: str) -> tuple[str, _Planned | None]:
         for planned in self._planned:
             if planned.match in line:
+                if planned.skip:
+                    planned.skip -= 1
+                    continue
                 planned.left -= 1
                 if planned.left <= 0:
                     self._planned.remove(planned)
                 return planned.kind, planned
         if self.options.faults and self._faults.random() < self.options.faults:
-            return self._faults.choice(RECOVERABLE_FAULTS), None
+            return self._faults.choice(self.options.fault_kinds), None
         return "", None
 
     def _authorized(self, header: str | None, call: Call) -> Answer | None:
@@ -229,7 +240,8 @@ class Simulator:
         body = answer.body
         if answer.breaks == "cut":
             return await _cut(request, answer)
-        if len(body) >= _COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
+        broken = "Content-Encoding" in response.headers
+        if not broken and len(body) >= _COMPRESS_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
             if len(body) >= _IN_A_THREAD_FROM:
                 body = await asyncio.to_thread(gzip.compress, body, 1, mtime=0)
             else:

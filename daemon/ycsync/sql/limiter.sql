@@ -47,6 +47,13 @@ update @schema.limiter_slots
 set free_at = least(free_at, now() + make_interval(secs => kind + $6::float8)), owner = null
 where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
 
+-- name: unanswered
+-- The request left some seconds ago and has no answer: the server has counted it by now, or never will, so its place in the
+-- second is free one window from now. Its place in the minute waits for the answer. $1 egress, $2 second's slot, $3 its lease.
+update @schema.limiter_slots
+set free_at = least(free_at, now() + make_interval(secs => kind)), owner = null
+where egress = $1 and kind = 1 and slot = $2 and lease = $3
+
 -- name: unused
 -- The request never left: both slots are free at once.
 update @schema.limiter_slots
@@ -72,7 +79,26 @@ select
         (select min(free_at) from slots where kind = 1),
         (select min(free_at) from slots where kind = 60),
         (select blocked_until from gate)
-    ) - now())::float8 as seconds
+    ) - now())::float8 as seconds,
+    now() as at
+
+-- name: clock
+select now() as at
+
+-- name: jumped
+-- The clock was put forward by $2 seconds at most: what was not free before is free so much later. Doing it twice only costs
+-- time, and not much: nothing is held for longer than a new lease ($3 seconds) would be, which also mends a clock put back.
+with egress as (
+    update @schema.limiter_egress
+    set blocked_until = least(blocked_until + case when blocked_until > now() - make_interval(secs => $2::float8)
+                              then make_interval(secs => $2::float8) else interval '0' end, now() + interval '10 minutes'),
+        slow_since = least(slow_since, now())
+    where egress = $1 and ($2::float8 > 0 or blocked_until > now() + interval '10 minutes' or slow_since > now())
+)
+update @schema.limiter_slots
+set free_at = least(free_at + make_interval(secs => $2::float8), now() + make_interval(secs => $3::float8 + kind))
+where egress = $1 and free_at > now() - make_interval(secs => $2::float8)
+  and ($2::float8 > 0 or free_at > now() + make_interval(secs => $3::float8 + kind))
 
 -- name: throttled
 -- The server said "too many": nobody behind this address sends for $2 seconds; then slower, recovering over ten minutes.

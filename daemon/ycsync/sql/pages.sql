@@ -5,6 +5,8 @@
 update @schema.sync_status
 set version = version + 1, cursor = $4::text::jsonb, phase = $5, expected = $6, done = $7, requests = requests + $8,
     pass_started_at = $10, updated_at = clock_timestamp(),
+    due_at = case when $9::timestamptz is null or $12::float8 is null then due_at
+                  else clock_timestamp() + make_interval(secs => $12::float8) end,
     proved_as_of = coalesce($9, proved_as_of),
     last_success_at = case when $9::timestamptz is null then last_success_at else clock_timestamp() end,
     last_error = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then last_error end,
@@ -42,6 +44,11 @@ do update set last_seen = excluded.last_seen, payload = excluded.payload
 -- Rows that came well now. $1 company, $2 stream, $3 when, $4 entity ids that were stored.
 update @schema.quarantine set resolved_at = $3
 where company_id = $1 and stream = $2 and resolved_at is null and first_seen <= $3 and entity_id = any ($4::text[])
+
+-- name: settle
+-- Everything was read since $3: a bad row that did not come again is well, or gone. $1 company, $2 stream.
+update @schema.quarantine set resolved_at = clock_timestamp()
+where company_id = $1 and stream = $2 and resolved_at is null and last_seen < $3
 
 -- name: missing_ids
 -- Sweep by id: what the database has between two ids and the page, one moment of the salon, has not.

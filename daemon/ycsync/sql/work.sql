@@ -12,7 +12,7 @@ with due as (
     where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
       and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
       and (not $5::bool or wanted_at is not null)
-      and (not $6::bool or phase = 'live' or wanted_at is not null)
+      and (not $6::bool or phase = 'live')
       and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
     order by priority desc, due_at, company_id limit $2
     for update skip locked
@@ -80,7 +80,8 @@ where claimed_by is null and stream = any ($1::text[]) and ($2::bigint[] is null
   and (not $3::bool or wanted_at is not null)
 
 -- name: want
--- A command asks for a pass, now. $1 companies, $2 streams, $3 options, $4 true: from the beginning, over existing rows.
+-- A command asks for a pass, now. $1 companies, $2 streams, $3 options (`by`: the command, as a worker), $4 true: from the
+-- beginning, over existing rows.
 update @schema.sync_status
 set wanted_at = clock_timestamp(), due_at = case when claimed_by is null then now() else due_at end, priority = 100,
     options = $3::text::jsonb, batches = 0,
@@ -133,6 +134,10 @@ values ($1, $2, $3, $4, $5, $6, $7::text::jsonb) returning id
 -- name: beat
 update @schema.workers set beat_at = clock_timestamp(), info = coalesce($2::text::jsonb, info) where id = $1 returning id
 
+-- name: stopped_batches
+-- This worker ends in order: what it drops is not lost. $1 worker.
+update @schema.sync_batches set outcome = 'stopped', finished_at = now() where finished_at is null and worker_id = $1
+
 -- name: leave
 delete from @schema.workers where id = $1
 
@@ -146,7 +151,9 @@ returning id
 
 -- name: unclaim
 -- Work of workers that are no more is due again.
-update @schema.sync_status s set claimed_by = null, claimed_at = null, due_at = now()
+-- Proved before they died (then it is due in the future), it is not asked again, unless a wish came in the middle.
+update @schema.sync_status s set claimed_by = null, claimed_at = null,
+    due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at) then due_at else now() end
 where claimed_by is not null and not exists (select from @schema.workers w where w.id = s.claimed_by)
 returning company_id, stream
 
@@ -197,3 +204,18 @@ where (company_id, stream, wanted_at) in (select * from unnest($1::bigint[], $2:
 -- Work that this worker holds but does not do (the database was away when it ended). $2 and $3: what it does.
 update @schema.sync_status set claimed_by = null, claimed_at = null, due_at = now()
 where claimed_by = $1 and (company_id, stream) not in (select * from unnest($2::bigint[], $3::text[]))
+
+-- name: unwant_dead
+-- Commands that are gone without a word: as above, or the service would keep to a dead command's pace.
+update @schema.sync_status s
+set wanted_at = null, priority = 0, options = '{}', due_at = case when due_at is null then null else least(due_at, now()) end
+where options ? 'by' and not exists (select from @schema.workers w where w.id = (s.options->>'by')::bigint)
+
+-- name: close_undone
+-- Batches of this worker whose end could not be written (the database was away). $1 worker, $2 and $3: what it does.
+update @schema.sync_batches b set outcome = 'lost', finished_at = now()
+where finished_at is null and worker_id = $1
+  and ((company, stream) not in (select * from unnest($2::bigint[], $3::text[]))
+       or exists (select from @schema.sync_batches later
+                  where later.worker_id = b.worker_id and later.company = b.company and later.stream = b.stream
+                    and later.id > b.id))

@@ -1,22 +1,44 @@
-"""How does ycsync reach its database, and what does each failure of the driver mean to a person?"""
+"""How does ycsync reach its database, and what does each failure of the driver mean to a person?
+
+Nothing is kept in a session (no LISTEN, no session locks, no SET, no temporary table), so it works through a pooler that gives
+each transaction another one. What a session would still hold there, prepared statements, is given up where a pooler is found:
+behind it the process that answers is not the one that greeted. A pooler that refuses transactions is refused at the start.
+
+A database that hangs must not hold whoever waits for it: what is not answered in time is cut, and the connections opened before
+are not used again. The same after "read-only": a session that began on what is a standby now would stay there.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
-from urllib.parse import urlsplit
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import asyncpg
 from asyncpg import exceptions as pg
+from asyncpg.transaction import Transaction
 
 from ycsync import sql
 from ycsync.errors import DatabaseError, DatabaseUnavailable, RowsRefused
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+Isolation = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
 COMMAND_TIMEOUT_S = 60.0
+ACQUIRE_S = 30.0  # for a free connection: all are in use, or a new one is opened
+RELEASE_S = 0.15  # for a cancelled statement to end; then its connection is cut
+SILENCE_S = (
+    1.0  # after such a cut: so long nobody waits for the database longer than HASTE_S, or an end would take several waits
+)
+HASTE_S = 0.2
+STATEMENTS = 200  # prepared ones a connection keeps
+_OPTIONS = {"application_name": "ycsync", "jit": "off"}
+_FOREIGN_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")  # other programs' words in a URL; PostgreSQL refuses them
 
 _GONE = (
     OSError,
@@ -25,25 +47,49 @@ _GONE = (
     pg.PostgresConnectionError,
     pg.OperatorInterventionError,
     pg.ReadOnlySQLTransactionError,
+    pg.IdleInTransactionSessionTimeoutError,
+    pg.TransactionTimeoutError,
     pg.InsufficientResourcesError,
     pg.InvalidCatalogNameError,
     pg.InvalidAuthorizationSpecificationError,
+    pg.InvalidCachedStatementError,
     pg.ConnectionDoesNotExistError,
     pg.InterfaceError,
     pg.InternalClientError,
-    pg.DeadlockDetectedError,
-    pg.SerializationError,
+    pg.TransactionRollbackError,
+    pg.LockNotAvailableError,
+    pg.PostgresSystemError,
 )
 _REFUSED = (
     pg.DataError,
     pg.IntegrityConstraintViolationError,
     pg.ProgramLimitExceededError,
 )
+_STALE = (TimeoutError, pg.ReadOnlySQLTransactionError)  # every connection that is open now may be as bad
+_LOST_STATEMENT = (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError)
+# What the server or a pooler says before it knows who asks: no value of a row can be in it.
+_TOLD = (pg.PostgresConnectionError, pg.CannotConnectNowError, pg.InsufficientResourcesError)
+_SAID = (
+    (
+        pg.ReadOnlySQLTransactionError,
+        "the database is read-only (a standby, a failover, or a full disk). It goes on by itself.",
+    ),
+    (
+        pg.QueryCanceledError,
+        "a statement was cancelled: it took longer than the role's statement_timeout, or somebody ended it.",
+    ),
+    (pg.LockNotAvailableError, "a statement waited longer for a lock than the role's lock_timeout."),
+    (pg.TransactionRollbackError, "a transaction met another one and was rolled back; it is tried again."),
+    (pg.TooManyConnectionsError, "the database has no free connection. Raise max_connections, or use fewer programs."),
+    (pg.DiskFullError, "the database's disk is full."),
+    (TimeoutError, "the database does not answer."),
+)
 
 
 def without_secret(url: str) -> str:
     """The URL without its password, for messages."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", url)
+    url = re.sub(r"(?<=://)([^/@:]*):.*@", r"\1:***@", url)  # up to the last @: a password may hold one by mistake
+    return re.sub(r"(?i)([?&][^=&]*password=)[^&]*", r"\1***", url)
 
 
 @contextmanager
@@ -67,21 +113,90 @@ def translated(where: str) -> Iterator[None]:
             f"{where}: the role lacks a right ({exc.args[0] if exc.args else 'permission denied'}). "
             "Grant it CREATE on the database, or own the schema."
         ) from exc
-    except _GONE as exc:
-        raise DatabaseUnavailable(
-            f"{where}: the database cannot be reached ({type(exc).__name__}). Is it running, and is database.url right?"
+    except _LOST_STATEMENT as exc:
+        raise DatabaseError(
+            f"{where}: a prepared statement is not where it was made: a pooler in transaction mode stands before the database, "
+            "and was not recognised. Add ?pgbouncer=true to the URL."
         ) from exc
+    except _GONE as exc:
+        raise DatabaseUnavailable(f"{where}: {_said(exc)}") from exc
     except pg.PostgresError as exc:
         raise DatabaseError(f"{where}: the database refused a statement ({type(exc).__name__}).") from exc
 
 
-class Database:
-    """A pool of connections to one schema; every failure comes out as one of `errors`."""
+def _said(exc: BaseException) -> str:
+    for kind, text in _SAID:
+        if isinstance(exc, kind):
+            return text
+    told = f": {exc.args[0]}" if isinstance(exc, _TOLD) and exc.args else ""
+    return f"the database cannot be reached ({type(exc).__name__}{told}). Is it running, and is database.url right?"
 
-    def __init__(self, pool: asyncpg.Pool, schema: str, where: str) -> None:
+
+class _Transaction(Transaction):
+    """A transaction that does not wait for an answer that did not come: the server rolls back when the connection is cut."""
+
+    def __init__(self, session: _Session, isolation: Isolation | None, readonly: bool, deferrable: bool) -> None:
+        super().__init__(session, isolation, readonly, deferrable)
+        self._session = session
+
+    async def __aexit__(self, extype: object, ex: object, tb: object) -> None:
+        if isinstance(ex, (TimeoutError, asyncio.CancelledError)):
+            self._session.terminate()
+        if ex is not None and self._session.is_closed():
+            return  # what happened is raised, not that nothing can be rolled back any more
+        await super().__aexit__(extype, ex, tb)
+
+
+class _Session(asyncpg.Connection):
+    """A connection in which nothing is kept, so nothing has to be reset."""
+
+    def get_reset_query(self) -> str:
+        """Nothing: it would be one more question after each statement."""
+        return ""
+
+    def transaction(
+        self, *, isolation: Isolation | None = None, readonly: bool = False, deferrable: bool = False
+    ) -> Transaction:
+        """A transaction, or a savepoint in one."""
+        return _Transaction(self, isolation, readonly, deferrable)
+
+
+@dataclass(slots=True)
+class _Silence:
+    """When a connection was cut last because nothing came, on the monotonic clock."""
+
+    noticed: float = -math.inf
+
+
+class Database:
+    """A pool of connections to one schema; every failure comes out as one of `errors`.
+
+    `within_s`: so long a statement may take.
+    """
+
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        schema: str,
+        where: str,
+        within_s: float = COMMAND_TIMEOUT_S,
+        silence: _Silence | None = None,
+    ) -> None:
         self.pool = pool
         self.schema = schema
         self.where = where
+        self._within_s = within_s
+        self._silence = _Silence() if silence is None else silence
+
+    def within(self, seconds: float) -> Database:
+        """The same pool, for statements that are small: who does not answer so soon hangs."""
+        return Database(self.pool, self.schema, self.where, seconds, self._silence)
+
+    @property
+    def patience_s(self) -> float:
+        """So long a statement may take now."""
+        silent = time.monotonic() - self._silence.noticed < SILENCE_S
+        return min(self._within_s, HASTE_S) if silent else self._within_s
 
     def statements(self, file: str) -> Mapping[str, str]:
         """The named statements of one .sql file, for this schema."""
@@ -89,40 +204,58 @@ class Database:
 
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         """All rows of one statement."""
-        with translated(self.where):
-            return list(await self.pool.fetch(query, *args))
+        async with self._connection() as connection:
+            return list(await connection.fetch(query, *args, timeout=self.patience_s))
 
     async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
         """The first row of one statement, if any."""
-        with translated(self.where):
-            return await self.pool.fetchrow(query, *args)
+        async with self._connection() as connection:
+            return await connection.fetchrow(query, *args, timeout=self.patience_s)
 
     async def fetchval(self, query: str, *args: object) -> Any:
         """The first value of the first row, if any."""
-        with translated(self.where):
-            return await self.pool.fetchval(query, *args)
+        async with self._connection() as connection:
+            return await connection.fetchval(query, *args, timeout=self.patience_s)
 
     async def execute(self, query: str, *args: object) -> None:
         """One statement whose rows do not matter."""
-        with translated(self.where):
-            await self.pool.execute(query, *args)
-
-    async def executemany(self, query: str, args: Sequence[Sequence[object]]) -> None:
-        """One statement for several sets of arguments, in one transaction."""
-        with translated(self.where):
-            await self.pool.executemany(query, args)
+        async with self._connection() as connection:
+            await connection.execute(query, *args, timeout=self.patience_s)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: all of it commits, or nothing."""
-        with translated(self.where):
-            async with self.pool.acquire() as connection, connection.transaction():
-                yield connection
+        async with self._connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        try:
+            with translated(self.where):
+                connection = await self.pool.acquire(timeout=min(ACQUIRE_S, self.patience_s))
+                try:
+                    yield connection
+                finally:
+                    await self._release(connection)
+        except DatabaseUnavailable as exc:
+            if isinstance(exc.__cause__, _STALE):
+                with suppress(pg.InterfaceError):  # the pool is closed
+                    await self.pool.expire_connections()
+            raise
+
+    async def _release(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
+        # What was done is done: a connection that cannot be used again is the next one's affair.
+        try:
+            await self.pool.release(connection, timeout=RELEASE_S)
+        except TimeoutError:
+            self._silence.noticed = time.monotonic()
+        except (*_GONE, pg.PostgresError):
+            pass
 
     async def close(self) -> None:
         """Give the connections back; those that hang are cut."""
         try:
-            await asyncio.wait_for(self.pool.close(), 1.0)
+            await asyncio.wait_for(self.pool.close(), RELEASE_S)
         except (TimeoutError, *_GONE):
             self.pool.terminate()
 
@@ -130,31 +263,120 @@ class Database:
 async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10.0) -> Database:
     """Open the pool and prove that the database answers.
 
-    `url`: a PostgreSQL URL. Raises DatabaseUnavailable with what to do.
+    `url`: a PostgreSQL URL. Raises DatabaseUnavailable or DatabaseError with what to do.
     """
     where = without_secret(url) if "host=/" not in url else "the embedded PostgreSQL"
-    # A transaction pooler (Supabase's port 6543, PgBouncer) gives each statement another session: nothing may be prepared
-    # across statements there. ycsync keeps no state in a session (no LISTEN, no session locks), so it works through one.
-    pooled = _port(url) == 6543 or "pgbouncer=true" in url
-    url = url.replace("?pgbouncer=true", "?").replace("&pgbouncer=true", "").removesuffix("?")
     try:
+        door = _Door.of(url, timeout_s)
+        # No least number of connections: the driver would restore it by itself, and log each failure with its stack.
+        pool = await asyncpg.create_pool(
+            connect=door.open,
+            connection_class=_Session,
+            min_size=0,
+            max_size=size,
+            max_inactive_connection_lifetime=300,
+        )
         with translated(where):
-            pool = await asyncio.wait_for(
-                asyncpg.create_pool(
-                    url,
-                    min_size=1,
-                    max_size=size,
-                    command_timeout=COMMAND_TIMEOUT_S,
-                    timeout=timeout_s,
-                    max_inactive_connection_lifetime=300,
-                    statement_cache_size=0 if pooled else 200,
-                    server_settings=None if pooled else {"application_name": "ycsync", "jit": "off"},
-                ),
-                timeout_s,
-            )
+            await pool.release(await pool.acquire(timeout=timeout_s))
     except ValueError as exc:
         raise DatabaseUnavailable(f"{where}: this is not a PostgreSQL URL that can be used. Correct database.url.") from exc
+    except _NoTransactions as exc:
+        raise DatabaseError(
+            f"{where}: the pooler gives each statement another session (PgBouncer's pool_mode = statement) and refuses "
+            "transactions; ycsync cannot store a page whole there. Use pool_mode = transaction or session, or connect directly."
+        ) from exc
     return Database(pool, schema, where)
+
+
+class _NoTransactions(Exception):
+    """The pooler refuses transactions."""
+
+
+@dataclass(slots=True)
+class _Door:
+    """How a connection is opened, to the first of the URL's hosts that will do; it learns what the server does not take."""
+
+    urls: tuple[str, ...]
+    timeout_s: float
+    pooled: bool
+    options: dict[str, str] | None
+    proved: bool = False  # a pooler was seen to keep a transaction together
+
+    @classmethod
+    def of(cls, url: str, timeout_s: float) -> _Door:
+        """Raises ValueError."""
+        parts = urlsplit(url)
+        asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+        # Supabase's transaction pooler, or the user says so: then nothing of a session is tried at all.
+        pooled = asked.get("pgbouncer") == "true" or _port(url) == 6543
+        if asked.keys() & set(_FOREIGN_OPTIONS):
+            kept = {key: value for key, value in asked.items() if key not in _FOREIGN_OPTIONS}
+            parts = parts._replace(query=urlencode(kept, safe="/,:"))
+        who, at, hosts = parts.netloc.rpartition("@")
+        # The driver tries all hosts within one time-out: one that hangs would leave nothing for the next.
+        urls = [urlunsplit(parts._replace(netloc=f"{who}{at}{host}")) for host in hosts.split(",")]
+        return cls(tuple(urls), timeout_s / len(urls), pooled, None if pooled else dict(_OPTIONS))
+
+    async def open(self, *_: object, **pool: Any) -> asyncpg.Connection:
+        """One connection, for the pool."""
+        failure: BaseException | None = None
+        for url in self.urls:
+            try:
+                return await self._open(url, pool)
+            except (OSError, TimeoutError, pg.CannotConnectNowError, pg.TargetServerAttributeNotMatched) as exc:
+                failure = exc
+        assert failure is not None
+        raise failure
+
+    async def _open(self, url: str, pool: dict[str, Any]) -> asyncpg.Connection:
+        while True:
+            try:
+                session = await self._session(url, pool)
+            except pg.ProtocolViolationError as exc:
+                if self.options is None or "startup parameter" not in str(exc):
+                    raise
+                self.options = None  # PgBouncer knows few parameters
+                continue
+            try:
+                async with asyncio.timeout(self.timeout_s):
+                    if not self.pooled and await _is_pooled(session):
+                        self.pooled = True
+                        session.terminate()
+                        continue
+                    if self.pooled and not self.proved:
+                        await _prove_transactions(session)
+                        self.proved = True
+            except BaseException:
+                session.terminate()
+                raise
+            return session
+
+    async def _session(self, url: str, pool: dict[str, Any]) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            url,
+            timeout=self.timeout_s,
+            command_timeout=COMMAND_TIMEOUT_S,
+            statement_cache_size=0 if self.pooled else STATEMENTS,
+            server_settings=self.options,
+            **pool,
+        )
+
+
+async def _is_pooled(session: asyncpg.Connection) -> bool:
+    """Does somebody stand between who gives sessions out? Then another process answers than the one that greeted."""
+    # Not prepared: at a pooler the name would stay behind, in a session of somebody else's.
+    return await session.execute(f"select where pg_backend_pid() <> {session.get_server_pid()}") != "SELECT 0"
+
+
+async def _prove_transactions(session: asyncpg.Connection) -> None:
+    """Raises _NoTransactions when statements that belong together cannot be kept together."""
+    try:
+        async with session.transaction():
+            await session.execute("select 1")
+    except pg.PostgresConnectionError as exc:
+        if "transaction block" in str(exc):
+            raise _NoTransactions from exc
+        raise
 
 
 def _port(url: str) -> int | None:

@@ -55,6 +55,7 @@ class Advance:
     requests: int
     proved_as_of: datetime | None = None
     pass_started_at: datetime | None = None
+    due_in_s: float | None = None  # with a proof: when it is due again, should this process not live to say so
 
 
 @dataclass(slots=True)
@@ -80,6 +81,7 @@ class EndOfSweep:
     confirmed: bool = False  # the user said that the deletions are right
     salons: tuple[int, ...] | None = None  # the whole list of salons, when that is what was read
     observed_at: datetime | None = None  # of that list
+    settled: datetime | None = None  # all was read since then: what was quarantined before and not again is there no more
 
 
 def _nameless(page: PageRows) -> bool:
@@ -148,6 +150,7 @@ class Pages:
             advance.proved_as_of,
             advance.pass_started_at,
             ends_sweep,
+            advance.due_in_s,
         )
         if version is None:
             raise Fenced(
@@ -266,9 +269,12 @@ class Pages:
             )
             assert row is not None
             effect.deleted += row["deleted"]
+            await connection.execute(self._sql["settle"], advance.company, advance.stream, sweep.observed_at)
             if row["missing"] > row["deleted"]:
                 effect.held_back, effect.live = row["missing"], row["live"]
         for table in sweep.tables:
+            if sweep.settled is not None:
+                await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
             counted = await connection.fetchrow(self._sql["sweep_count"].replace("{table}", table), advance.company, table)
             assert counted is not None
             missing, live = counted["missing"], counted["live"]

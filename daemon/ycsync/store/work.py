@@ -2,7 +2,11 @@
 
 Work is claimed from `sync_status` with FOR UPDATE SKIP LOCKED, the longest overdue first. A claim lasts as long as its worker:
 a worker on this machine whose process is gone is known to be dead at once, one on another machine after WORKER_SILENT_S.
-Nothing here needs a session of its own, so it works through any pooler.
+Nothing here needs a session of its own, so it works through any pooler. Every statement is small: a database that has not
+answered it in ANSWER_S hangs.
+
+A wish belongs to the command that made it: the command is a worker too, and says so by following its wish. What a dead one
+wished, and how, is forgotten.
 """
 
 from __future__ import annotations
@@ -10,16 +14,23 @@ from __future__ import annotations
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ycsync import __version__
+from ycsync.errors import DatabaseError, DatabaseUnavailable
 from ycsync.limiter import TRANSIT_S
 from ycsync.store.database import Database
 
 WORKER_SILENT_S = 30.0
+FOLLOW_S = 5.0  # a command that follows its wish says so often
+ANSWER_S = 10.0
+LAST_WORD_S = 1.0  # who ends does not wait: what it leaves behind is found
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +88,7 @@ class BatchTotals:
     retries: int = 0
     throttled: int = 0
     detail: str | None = None
+    effects: Mapping[str, int] = field(default_factory=dict)  # what became of rows, for the metrics
 
 
 def this_host() -> str:
@@ -116,8 +128,12 @@ class Work:
     """The queue of one database, as one worker sees it."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._patient = database
+        self._database = database.within(ANSWER_S)
+        self._last_word = database.within(LAST_WORD_S)
         self._sql = database.statements("work.sql")
+        self._command: int | None = None  # this process as a worker that wishes, once it has
+        self._followed = 0.0
 
     async def register(self, role: str, egress: str, version: str, info: dict[str, object]) -> int:
         """Announce this process; returns the worker's id."""
@@ -142,6 +158,7 @@ class Work:
 
     async def leave(self, worker: int) -> None:
         """This worker ends in order: what it held is due again at once."""
+        await self._database.execute(self._sql["stopped_batches"], worker)
         await self._database.execute(self._sql["leave"], worker)
         await self._database.execute(self._sql["unclaim"])
         await self._database.execute(self._sql["close_batches"])
@@ -156,6 +173,7 @@ class Work:
         if gone:
             await self._database.execute(self._sql["close_batches"])
         await self._database.execute(self._sql["unclaim"])
+        await self._database.execute(self._sql["unwant_dead"])
         return gone
 
     async def ensure(self, companies: Sequence[int], streams: Sequence[str]) -> None:
@@ -176,7 +194,10 @@ class Work:
         wanted_only: bool = False,
         no_filling: bool = False,
     ) -> list[Claim]:
-        """Take up to `limit` pieces of work that are due. `no_filling`: only deltas, and what a command asked for."""
+        """Take up to `limit` pieces of work that are due. `no_filling`: only deltas.
+
+        What a command asks for overtakes the rest, but a pass of it takes no more places than any other pass.
+        """
         rows = await self._database.fetch(
             self._sql["claim"],
             worker,
@@ -199,7 +220,7 @@ class Work:
                 last_success_at=row["last_success_at"],
                 pass_started_at=row["pass_started_at"],
                 wanted=row["wanted_at"] is not None,
-                options=json.loads(row["options"]),
+                options={key: value for key, value in json.loads(row["options"]).items() if key != "by"},
                 priority=row["priority"],
                 batches=row["batches"],
             )
@@ -239,14 +260,25 @@ class Work:
         *,
         afresh: bool = False,
     ) -> dict[tuple[int, str], datetime]:
-        """Ask for a pass now; it is served when last_success_at is later than the instant returned."""
-        rows = await self._database.fetch(self._sql["want"], list(companies), list(streams), json.dumps(options), afresh)
+        """Ask for a pass now; it is served when last_success_at is later than the instant returned.
+
+        The wish lasts as long as this process follows it by `progress`.
+        """
+        if self._command is None:
+            self._command = await self.register("command", "", __version__, {})
+            self._followed = time.monotonic()
+        text = json.dumps({**options, "by": self._command})
+        rows = await self._database.fetch(self._sql["want"], list(companies), list(streams), text, afresh)
         return {(row["company_id"], row["stream"]): row["wanted_at"] for row in rows}
 
     async def unwant(self, wanted: Mapping[tuple[int, str], datetime]) -> None:
         """The command that asked is gone: its wishes (as `want` returned them) and options with it."""
         companies, streams = [company for company, _ in wanted], [stream for _, stream in wanted]
-        await self._database.execute(self._sql["unwant"], companies, streams, list(wanted.values()))
+        command, self._command = self._command, None
+        with suppress(DatabaseUnavailable):  # then who looks for dead workers does this
+            await self._last_word.execute(self._sql["unwant"], companies, streams, list(wanted.values()))
+            if command is not None:
+                await self._last_word.execute(self._sql["leave"], command)
 
     async def list_again(self) -> None:
         """A salon is wanted that the list does not hold: read the list again."""
@@ -257,10 +289,10 @@ class Work:
         await self._database.execute(self._sql["begin"], list(companies))
 
     async def release(self, worker: int, doing: Sequence[tuple[int, str]]) -> None:
-        """Give back what this worker holds but does not do."""
-        await self._database.execute(
-            self._sql["release"], worker, [company for company, _ in doing], [stream for _, stream in doing]
-        )
+        """Give back what this worker holds but does not do, and close the batches whose end could not be written."""
+        companies, streams = [company for company, _ in doing], [stream for _, stream in doing]
+        await self._database.execute(self._sql["release"], worker, companies, streams)
+        await self._database.execute(self._sql["close_undone"], worker, companies, streams)
 
     async def wake(self) -> None:
         """What waits after an error is tried again at once."""
@@ -271,7 +303,14 @@ class Work:
         await self._database.execute(self._sql["recadence"], stream, seconds)
 
     async def progress(self, companies: Sequence[int] | None, streams: Sequence[str]) -> list[StreamProgress]:
-        """How the streams stand."""
+        """How the streams stand. Raises DatabaseError when this process had wished and was taken for dead meanwhile."""
+        if self._command is not None and time.monotonic() - self._followed > FOLLOW_S:
+            if not await self.beat(self._command):
+                raise DatabaseError(
+                    f"{self._database.where}: nothing was heard of this command for {WORKER_SILENT_S:.0f} s, so what it asked "
+                    "for was dropped. What was committed is kept; run it again."
+                )
+            self._followed = time.monotonic()
         rows = await self._database.fetch(self._sql["progress"], None if companies is None else list(companies), list(streams))
         return [StreamProgress(**{_RENAMED.get(key, key): value for key, value in row.items()}) for row in rows]
 
@@ -303,7 +342,7 @@ class Work:
 
     async def forget_batches(self) -> None:
         """Drop batches that are too old to matter."""
-        await self._database.execute(self._sql["forget_batches"])
+        await self._patient.execute(self._sql["forget_batches"])
 
     async def services(self) -> list[dict[str, Any]]:
         """Services that beat within the last ten seconds: id, host, pid, info."""

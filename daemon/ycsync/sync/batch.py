@@ -63,17 +63,23 @@ class Batch:
         """What every log line of this batch says."""
         return self.claim.log_context()
 
+    @property
+    def _due_in_s(self) -> float | None:
+        """The list of salons is not done with its commit: what it makes known must still begin."""
+        cadence = self.settings.streams.get(self.claim.stream)
+        return None if cadence is None or self.claim.stream == "companies" else cadence.total_seconds()
+
     async def fetch(self, request: Request) -> Page:
         """One answer, with the preset's retries."""
         tries = self.settings.active.max_retries + 1
         return await self.api.fetch(request, self.tally, tries=tries, priority=self.priority)
 
     async def read(self, request: Request, parse: Callable[[tuple[bytes, ...]], Parsed[R]]) -> tuple[Page, Parsed[R]]:
-        """One answer and its rows; one that shows a row twice is asked again."""
+        """One answer and its rows; one that shows a row twice, or none where it counts some, is asked again."""
         for _ in range(REPEATED_TRIES):
             page = await self.fetch(request)
             parsed = parse(page.rows)
-            if not repeats(parsed):
+            if not repeats(parsed) and not hollow(request, page):
                 return page, parsed
         page = await self.fetch(request)
         return page, parse(page.rows)
@@ -119,6 +125,7 @@ class Batch:
                 requests=requests,
                 proved_as_of=proved_as_of,
                 pass_started_at=self.pass_started_at,
+                due_in_s=self._due_in_s if proved_as_of is not None else None,
             ),
             pages,
             end_of_sweep=end_of_sweep,
@@ -162,6 +169,14 @@ def distinct(parsed: Parsed[Any]) -> int:
 def repeats(parsed: Parsed[Any]) -> bool:
     """Does an answer show a row twice? Then another one may be missing, and nothing is gone for not standing in it."""
     return distinct(parsed) < parsed.seen
+
+
+def hollow(request: Request, page: Page) -> bool:
+    """Is an answer empty although its own count says that rows stand there? They were lost, or the count lies for ever."""
+    if request.body is not None or page.rows or not page.total:
+        return False
+    asked = dict(request.params)
+    return page.total > (int(asked.get("page", "1")) - 1) * int(asked.get("count", "1"))
 
 
 class InFlight(dict[asyncio.Task[Any], T]):

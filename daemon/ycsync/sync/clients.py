@@ -121,7 +121,10 @@ class ClientsBatch:
                 ) from None
             if page.rows:
                 return None
-        return self.batch.nothing(page), self._parse(())
+        try:
+            return await self._page(ask, self.scan)  # once is no proof
+        except NotFound:
+            return self.batch.nothing(page), self._parse(())
 
     async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[Client]) -> bool:
         """Store one page; False when what was asked after it is void."""
@@ -164,16 +167,21 @@ class ClientsBatch:
             await batch.commit(self.cursor, pages, forget_sweep=forget)
             return
         whole = self.cursor.kind != "delta" and scan.ascending
+        since = self.scan.began if whole else self.cursor.whole_since
         self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
         # Who came back while the list was read is in the deltas that close it: nobody is gone before they are read too.
         whole = whole or self.cursor.swept
-        self.cursor = msgspec.structs.replace(self.cursor, swept=whole and proved is None)
+        self.cursor = msgspec.structs.replace(
+            self.cursor, swept=whole and proved is None, whole_since=None if proved else since
+        )
         batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
         effect = await batch.commit(
             self.cursor,
             pages,
             proved_as_of=proved,
-            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole and proved else None,
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions, settled=since)
+            if whole and proved
+            else None,
             forget_sweep=forget,
             count=proved is not None,
         )

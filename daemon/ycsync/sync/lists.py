@@ -70,7 +70,9 @@ async def run(batch: Batch) -> Result:
         Cursor(kind="delta", since=as_of),
         pages,
         proved_as_of=as_of if as_of is not None else batch.now(),
-        end_of_sweep=EndOfSweep(tables, SWEEP_SHARE, batch.confirm_deletions),
+        end_of_sweep=EndOfSweep(
+            tables, SWEEP_SHARE, batch.confirm_deletions, settled=min((page.observed_at for page in pages), default=None)
+        ),
         forget_sweep=True,
     )
     return Result(proved=True, held_back=effect.held_back)

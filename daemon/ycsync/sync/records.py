@@ -104,7 +104,11 @@ class RecordsBatch:
         try:
             return await self.batch.read(request, self._parse)
         except NotFound:
-            return self.batch.nothing(await self.batch.fetch(ep.company(self.batch.company))), self._parse(())
+            there = await self.batch.fetch(ep.company(self.batch.company))
+        try:
+            return await self.batch.read(request, self._parse)  # once is no proof
+        except NotFound:
+            return self.batch.nothing(there), self._parse(())
 
     def _parse(self, rows: tuple[bytes, ...]) -> Parsed[Record]:
         return parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
@@ -232,17 +236,22 @@ class RecordsBatch:
             await batch.commit(self.cursor, pages, forget_sweep=forget)
             return
         whole = self.cursor.kind != "delta" and not self.cursor.delta_ignored
+        since = self.sweep.began if whole and self.cursor.kind == "full" else self.cursor.whole_since
         self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
         # A row that moved while the windows were read is in the deltas that close it: nothing is gone before they are read too.
         whole = whole or self.cursor.swept
-        self.cursor = msgspec.structs.replace(self.cursor, swept=whole and proved is None)
+        self.cursor = msgspec.structs.replace(
+            self.cursor, swept=whole and proved is None, whole_since=None if proved else since
+        )
         batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
         changed = batch.effect.inserted + batch.effect.changed + batch.effect.deleted > 0 or bool(pages)
         effect = await batch.commit(
             self.cursor,
             pages,
             proved_as_of=proved,
-            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions) if whole and proved else None,
+            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions, settled=since)
+            if whole and proved
+            else None,
             forget_sweep=forget,
             count=proved is not None and changed,
         )

@@ -1,17 +1,21 @@
-"""Is everything that is on complete and fresh, and when will it be? The figures of `status`, judged; pure."""
+"""Is everything that is on complete and fresh, and when will it be?
+
+`ycsync status`, `verify`, /readyz, /api/status and the metrics all say what is judged here, so that they cannot differ. Pure.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from ycsync.cli.output import instant
 from ycsync.config import STREAMS, Settings
-from ycsync.service.summary import STALE_FACTOR, STALE_GRACE
 from ycsync.store.report import Standing, StreamRow
 
+STALE_FACTOR = 3  # cadences without a proven success, and
+STALE_GRACE = timedelta(minutes=2)
+HELD_BACK = "held_back"  # a sweep stopped and asks
 State = Literal["fresh", "stale", "filling", "waiting", "stopped", "off"]
 
 STATUS_JSON = """\
@@ -81,7 +85,7 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
     state: State
     if not on or cadence is None:
         state = "off"
-    elif row.phase == "stopped" or row.error_code == "held_back":  # a sweep that asks
+    elif row.phase == "stopped" or row.error_code == HELD_BACK:  # a sweep that asks
         state = "stopped"
     elif row.phase in ("filling", "closing"):
         state = "filling"
@@ -118,6 +122,20 @@ def eta(row: StreamRow, now: datetime, interval: timedelta) -> float | None:
 def everything_well(judged: tuple[Judged, ...]) -> bool:
     """All that is on is complete and fresh, and there is a salon at all."""
     return all(one.well for one in judged) and any(one.row.company and one.state == "fresh" for one in judged)
+
+
+def reasons(judged: tuple[Judged, ...], most: int = 20) -> tuple[str, ...]:
+    """Why not everything is well, a line each; empty when it is."""
+    said = []
+    for one in judged:
+        if one.well:
+            continue
+        where = f"salon {one.row.company}, {one.row.stream}" if one.row.company else one.row.stream
+        why = f"{one.state} ({one.row.error_code})" if one.row.error_code else one.state
+        said.append(f"{where}: {why}{', paused' if one.paused else ''}")
+    if not said and not everything_well(judged):
+        said.append("no salon is known yet")
+    return tuple(said[:most])
 
 
 def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) -> dict[str, Any]:
@@ -173,6 +191,11 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
             for one in judged
         ],
     }
+
+
+def instant(value: datetime | None) -> str | None:
+    """For JSON: ISO 8601 in UTC, to the second."""
+    return None if value is None else value.astimezone(UTC).isoformat(timespec="seconds")
 
 
 def reload_problem(info: dict[str, Any]) -> str | None:

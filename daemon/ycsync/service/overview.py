@@ -1,0 +1,110 @@
+"""How does the whole look to `systemctl status`, /readyz, /api/status and /metrics? What is judged, said in their ways."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+from ycsync.api import Attempt
+from ycsync.config import Settings
+from ycsync.metrics import Metrics, StreamState
+from ycsync.service import standing as view
+from ycsync.service.standing import Judged
+from ycsync.store.report import Standing
+from ycsync.store.work import BatchTotals, Claim
+
+
+class Overview:
+    """Hears of every request and batch of this process, and of how everything stands in the database."""
+
+    def __init__(self) -> None:
+        self.metrics = Metrics()
+        self._standing: Standing | None = None
+        self._judged: tuple[Judged, ...] = ()
+
+    def attempt(self, attempt: Attempt) -> None:
+        """One request went as it did."""
+        self.metrics.request(attempt.endpoint, attempt.outcome, attempt.seconds)
+
+    def batch(self, claim: Claim, totals: BatchTotals, seconds: float) -> None:
+        """One batch ended."""
+        self.metrics.batch(claim.stream, totals.outcome, seconds, retries=totals.retries, rows=totals.effects)
+
+    def update(self, standing: Standing, settings: Settings) -> None:
+        """What the database says, every two seconds."""
+        self._standing = standing
+        self._judged = view.judge(standing, settings)
+
+    def reasons(self, lost: datetime | None = None) -> tuple[str, ...]:
+        """Why the data is not complete and fresh; empty when it is. `lost`: since when the database is away."""
+        said = ("starting: nothing is known yet",) if self._standing is None else view.reasons(self._judged)
+        return said if lost is None else ("the database is away", *said)
+
+    def measure(self, settings: Settings, problem: str | None, lost: datetime | None) -> bytes:
+        """The metrics, with the state as it is now."""
+        usage = None if self._standing is None else self._standing.usage
+        limits, preset = settings.yclients, settings.active
+        self.metrics.state(
+            self._streams(),
+            (0, 0) if usage is None else (usage.second, usage.minute),
+            (min(preset.per_second, limits.per_second), min(preset.per_minute, limits.per_minute)),
+            ready=not self.reasons(lost),
+            database=lost is None,
+            reload=problem is None,
+        )
+        return self.metrics.text()
+
+    def _streams(self) -> list[StreamState]:
+        found = []
+        for stream in dict.fromkeys(one.row.stream for one in self._judged):
+            judged = [one for one in self._judged if one.row.stream == stream]
+            lags = [float("inf") if one.lag_s is None else one.lag_s for one in judged if one.state != "off"]
+            states: Counter[str] = Counter(one.state for one in judged)
+            quarantined = sum(one.row.quarantined for one in judged)
+            found.append(StreamState(stream, dict(states), max(lags, default=None), quarantined))
+        return found
+
+    def line(self, settings: Settings, problem: str | None, lost: datetime | None) -> str:
+        """One line for `systemctl status`."""
+        by_salon: dict[int, list[Judged]] = {}
+        for one in self._judged:
+            if one.row.company and one.state != "off":
+                by_salon.setdefault(one.row.company, []).append(one)
+        states = {company: {one.state for one in judged} for company, judged in by_salon.items()}
+        stopped = sum(1 for found in states.values() if "stopped" in found)
+        filling = [c for c, found in states.items() if found & {"filling", "waiting"} and "stopped" not in found]
+        stale = sum(1 for found in states.values() if "stale" in found and not found & {"filling", "waiting", "stopped"})
+        parts = [f"{len(states)} salons, {len(states) - len(filling) - stopped - stale} complete"]
+        if filling:
+            parts.append(self._filling([one for company in filling for one in by_salon[company]], len(filling)))
+        if stale:
+            parts.append(f"{stale} stale")
+        if stopped:
+            parts.append(f"{stopped} stopped")
+        if self._standing is not None:
+            parts.append(f"{self._standing.usage.minute}/{settings.active.per_minute} requests a minute")
+            if self._standing.pauses:
+                parts.append("PAUSED" if 0 in self._standing.pauses else f"{len(self._standing.pauses)} paused")
+        if lost is not None:
+            parts.insert(0, "DATABASE AWAY since " + lost.strftime("%H:%M:%S UTC"))
+        if problem is not None:
+            parts.append(f"last reload refused: {problem}")
+        return "; ".join(parts)
+
+    def _filling(self, judged: list[Judged], salons: int) -> str:
+        counted = [one for one in judged if one.row.expected]
+        share = sum(min(one.row.done, one.row.expected or 0) for one in counted) / max(
+            1, sum(one.row.expected or 0 for one in counted)
+        )
+        etas = [one.eta_s for one in judged if one.eta_s is not None]
+        eta = f", ETA {int(max(etas)) // 60}:{int(max(etas)) % 60:02d}" if etas else ""
+        return f"{salons} filling ({share:.0%}{eta})"
+
+    def as_json(self, settings: Settings, lost: datetime | None) -> dict[str, Any]:
+        """The body of /api/status: what `ycsync status --json` prints, and `ready` with its reasons."""
+        said = self.reasons(lost)
+        found: dict[str, Any] = {"ready": not said, "reasons": list(said), "preset": settings.preset}
+        if self._standing is not None:
+            found = {**view.as_json(self._standing, self._judged, settings), **found}
+        return found

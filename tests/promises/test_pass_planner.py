@@ -1,0 +1,163 @@
+"""A pass proves itself: sync's own batches read a salon in memory that changes between any two answers.
+
+Each time a stream is called proved, `Desk.check` compares: whatever has not changed since the instant that is claimed is
+there, as it is. At the end, after a cycle and a night on which nothing changes, everything is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import Effort
+from support.salons import KINDS, Desk, Habits, Shop
+
+SOAK_S = 240.0  # for each of the three kinds of pass
+
+
+@dataclass(frozen=True)
+class Case:
+    """One salon, one server, one way to be interrupted; `seed` begins every random choice."""
+
+    seed: int
+    streams: tuple[str, ...]
+    habits: Habits
+    history: str
+    clients: int
+    visits: int
+    full_day: int
+    churn: int
+    pace: float
+    units: int
+    crash: float
+    one_master: bool
+    zone: str
+
+
+async def a_pass_a_cycle_and_a_night(desk: Desk, streams: tuple[str, ...], **options: Any) -> None:
+    """Twice while the salon changes, then still: a cycle, then a night. What is claimed on the way the desk checks itself."""
+    for _ in range(2 if desk.churn else 1):
+        for stream in streams:
+            await desk.until_proved(stream, **options)
+    desk.churn = 0
+    desk.habits = replace(desk.habits, failing=0.0, dropped=0.0)
+    for stream in streams:
+        desk.shop.clock += 1
+        await desk.until_proved(stream, **options)
+        desk.check(stream, desk.now())
+    desk.night()
+    for stream in streams:
+        await desk.until_proved(stream, confirm=True, **options)
+        desk.check(stream)
+
+
+def run(case: Case) -> Desk:
+    """Try one case."""
+    shop = Shop(random.Random(case.seed), zone=case.zone, skew=case.habits.skew)
+    shop.staff = 1 if case.one_master else 9
+    if case.habits.usual:
+        # Pages that cannot overlap are joined by their places: a client that returns between two requests moves them.
+        shop.kinds = tuple(kind for kind in KINDS if kind != "returned client")
+    shop.fill(case.clients, case.visits, case.full_day)
+    desk = Desk(shop, case.habits, case.churn, case.pace)
+    options = {"units": case.units, "crash": case.crash, "history": case.history}
+    asyncio.run(a_pass_a_cycle_and_a_night(desk, case.streams, **options))
+    return desk
+
+
+def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[Case]:
+    """Every habit with every size; what contradicts itself or cannot be proved by anybody is made possible."""
+
+    @st.composite
+    def draw_case(draw: st.DrawFn) -> Case:
+        cap = draw(st.sampled_from([20, 25, 37, 53, 97, 131, 300, 1000]))
+        full_day = draw(st.sampled_from([0, 0, 0, 40, 160])) if "records" in streams else 0
+        habits = Habits(
+            cap=cap,
+            usual=draw(st.sampled_from([0, 0, 0, 0, 20, 25])),
+            reverts=draw(st.sampled_from([0, 0, 20, 25])) if cap > 25 else 0,
+            newest_first=draw(st.booleans()),
+            ties=draw(st.sampled_from(["random", "id", "day"])),
+            end=draw(st.sampled_from(["day", "day", "instant", "before"])),
+            total=draw(st.sampled_from(["true", "true", "true", "none", "high", "low", "page", "capped", "zero"])),
+            beyond=draw(st.sampled_from(["nothing", "nothing", "404", "last", "first"])),
+            dates=draw(st.integers(0, 20)) > 0,
+            changes=draw(st.integers(0, 12)) > 0,
+            zone=draw(st.sampled_from(["local", "utc"])),
+            clients_newest_first="clients" in streams and draw(st.integers(0, 9)) == 0,
+            dropped=draw(st.sampled_from([0.0, 0.0, 0.05])),
+            failing=draw(st.sampled_from([0.0, 0.0, 0.2])),
+            server_time=draw(st.booleans()),
+            skew=draw(st.sampled_from([0.0, 0.0, -90.0, 90.0])),
+        )
+        if habits.clients_newest_first:
+            habits = replace(habits, usual=0, total="none" if habits.total == "none" else "true")
+        if habits.beyond == "first" and habits.total != "true":
+            habits = replace(habits, beyond="last")  # else nothing tells a list that has ended from one that begins again
+        if full_day:
+            # A day of several pages ends with a page that is short or empty; too low a count may be the sum that was found.
+            habits = replace(
+                habits,
+                beyond="404" if habits.beyond == "404" else "nothing",
+                total="page" if habits.total == "low" else habits.total,
+            )
+        return Case(
+            seed=draw(st.integers(0, 10**9)),
+            streams=streams,
+            habits=habits,
+            history=history,
+            clients=draw(st.sampled_from([0, 1, 14, 19, 20, 21, 25, 26, 77, 300, 301, 450])),
+            visits=draw(st.sampled_from([0, 1, 14, 19, 20, 21, 25, 26, 99, 100, 400, 900])),
+            full_day=full_day,
+            churn=draw(st.sampled_from([0, 1, 2, 3, 5])),
+            pace=draw(st.sampled_from([0.2, 2.0, 100.0])),
+            units=draw(st.sampled_from([1, 3, 80])),
+            crash=draw(st.sampled_from([0.0, 0.0, 0.3])),
+            one_master=draw(st.booleans()),
+            zone=draw(st.sampled_from(["Europe/Moscow", "America/New_York", "Asia/Vladivostok", "UTC"])),
+        )
+
+    return draw_case()
+
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of passes say the same few things."""
+    for module in ("batch", "clients", "records"):
+        monkeypatch.setattr(f"ycsync.sync.{module}.emit", lambda *_args, **_fields: None)
+
+
+@pytest.mark.timeout(SOAK_S + 120)
+@pytest.mark.parametrize(
+    ("streams", "history", "examples"),
+    [(("clients",), "auto", 200), (("records",), "auto", 60), (("clients", "records"), "by_client", 25)],
+)
+def test_whatever_the_server_does_and_the_salon_changes_nothing_is_lost_and_no_claim_is_wrong(
+    effort: Effort, streams: tuple[str, ...], history: str, examples: int
+) -> None:
+    tried = 0
+
+    @given(case=cases(streams, history))
+    def prove(case: Case) -> None:
+        nonlocal tried
+        run(case)
+        tried += 1
+
+    chunk = settings(max_examples=examples)(prove)
+    if not effort.soak:
+        chunk()
+        assert tried >= examples
+        return
+    seeds = random.Random(effort.seed)
+    until = time.monotonic() + SOAK_S
+    while time.monotonic() < until:
+        hypothesis.seed(seeds.randrange(10**9))(chunk)()
+    print(f"{tried} cases of {'+'.join(streams)} ({history}), from seed {effort.seed}")

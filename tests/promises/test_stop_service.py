@@ -1,0 +1,200 @@
+"""`ycsync run` stopped at any await, by SIGKILL or SIGTERM, while it starts, works and stops: does the next one go on?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from conftest import Effort
+from support.dying import Figures, Scene, open_scene
+from support.killing import Point, all_points, points_of
+from support.place import Place
+from ycsync.simulator import Options, Simulator
+
+SALON = Options(clients=40, visits=300, records_cap=60, clients_cap=25, per_second=0, per_minute=0)
+OUT_S = 2.0
+pytestmark = pytest.mark.timeout(400)
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, postgres_dsn: str) -> AsyncIterator[Scene]:
+    """A salon, and services to kill."""
+    async with Simulator(SALON) as simulator, open_scene(simulator, tmp_path, postgres_dsn) as scene:
+        scene.after = scene.look()
+        yield scene
+
+
+async def _places(scene: Scene, effort: Effort, quick: int, *, stopping: bool = False) -> list[Point]:
+    trial = await scene.trial()
+    death = await trial.serve(armed_by_stop=stopping)
+    assert death.code == 0
+    await trial.check_end()
+    scene.usual_from(trial)
+    if effort.soak:
+        points = all_points(death)
+        random.Random(effort.seed).shuffle(points)
+        return points
+    points = points_of(death)
+    return points[:: max(1, len(points) // quick)]
+
+
+async def test_a_service_that_is_killed_leaves_its_work_to_the_next_one(scene: Scene, effort: Effort) -> None:
+    points = await _places(scene, effort, 8)
+    figures, begun = Figures(), time.monotonic()
+    for point in points:
+        trial = await scene.trial()
+        try:
+            death = await trial.serve(at=point)
+            if death.hit:
+                assert death.code == -signal.SIGKILL
+                await trial.check_dead()
+                death = await trial.serve()
+            assert death.code == 0
+            await trial.check_end()
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
+        figures.add(trial.figures)
+        await scene.drop_trial(trial)
+        if time.monotonic() - begun > 80:
+            break
+    print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    assert figures.hits >= 0.6 * figures.tried
+
+
+async def test_what_was_committed_is_not_asked_again_because_the_batch_was_not_finished(scene: Scene, effort: Effort) -> None:
+    """Between the last commit of a batch and the row that says when it is due again."""
+    trial = await scene.trial()
+    death = await trial.serve()
+    scene.usual_from(trial)
+    places = [place for place, edge in death.points if edge == "leaves" and "The batch is over" in place]
+    assert len(places) == 1, "the statement that finishes a batch has another name"
+    for number in range(3, 3 + effort.of(2, 6)):
+        point = Point(places[0], "leaves", number)
+        trial = await scene.trial()
+        try:
+            assert (await trial.serve(at=point)).hit
+            await trial.check_dead()
+            assert (await trial.serve()).code == 0
+            await trial.check_end()
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
+
+
+async def test_a_batch_that_was_stopped_is_not_called_lost(scene: Scene, effort: Effort) -> None:
+    """SIGTERM while the books of a batch are opened or closed: `lost` is what a crash leaves, and `verify` counts it."""
+    trial = await scene.trial()
+    death = await trial.serve()
+    scene.usual_from(trial)
+    books = ("The batch is over", 'update "yclients".sync_batches')
+    # Each stream has its own: what is done only once is the end's, not a batch's.
+    often = [place for (place, edge), count in death.points.items() if edge == "leaves" and count > 3]
+    places = [place for place in often if any(text in place for text in books)]
+    assert len(places) == len(books), places
+    for number in range(3, 3 + effort.of(3, 8)):
+        for place in places:
+            point = Point(place, "leaves", number)
+            trial = await scene.trial()
+            try:
+                death = await trial.serve(at=point, signal=signal.SIGTERM)
+                assert (death.code, death.hit) == (0, True)
+                await trial.check_left(point)
+            except AssertionError as exc:
+                raise AssertionError(f"{exc}\nafter SIGTERM at {point}") from exc
+
+
+async def test_the_wish_of_a_command_dies_with_it(scene: Scene) -> None:
+    """`--max-batches` holds the stream back for an hour; a command that was killed does not, once a service starts."""
+    trial = await scene.trial()
+    what = ("sync", "--max-batches", "1", "--batch-size", "1")
+    rehearsal = await trial.run(*what)
+    places = [place for place, edge in rehearsal.points if edge == "leaves" and "The command that aske" in place]
+    assert rehearsal.code == 1
+    assert places
+    trial = await scene.trial()
+    assert (await trial.run(*what, at=Point(places[0], "leaves", 1))).hit
+    assert (await trial.serve()).code == 0
+    await trial.check_end()
+
+
+async def test_a_service_that_is_killed_while_it_stops_leaves_nothing_half_done(scene: Scene, effort: Effort) -> None:
+    points = await _places(scene, effort, 4, stopping=True)
+    figures, begun = Figures(), time.monotonic()
+    for point in points:
+        trial = await scene.trial()
+        try:
+            death = await trial.serve(at=point, armed_by_stop=True)
+            await trial.check_dead()
+            if death.hit:
+                assert death.code == -signal.SIGKILL
+                death = await trial.serve()
+            assert death.code == 0
+            await trial.check_end()
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
+        figures.add(trial.figures)
+        await scene.drop_trial(trial)
+        if time.monotonic() - begun > 40:
+            break
+    print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    assert figures.hits >= 0.6 * figures.tried
+
+
+async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: Scene, effort: Effort) -> None:
+    points = await _places(scene, effort, 8)
+    figures, begun, slowest = Figures(), time.monotonic(), 0.0
+    for point in points:
+        trial = await scene.trial()
+        try:
+            death = await trial.serve(at=point, signal=signal.SIGTERM)
+            assert death.code == 0, death.code
+            if death.hit:
+                assert death.seconds is not None
+                assert death.seconds < OUT_S, death.seconds
+                slowest = max(slowest, death.seconds)
+            await trial.check_dead()
+            await trial.check_left(point)
+            assert (await trial.serve()).code == 0
+            await trial.check_end()
+        except AssertionError as exc:
+            raise AssertionError(f"{exc}\nafter SIGTERM at {point}") from exc
+        figures.add(trial.figures)
+        await scene.drop_trial(trial)
+        if time.monotonic() - begun > 80:
+            break
+    print(figures, f"slowest {slowest:.2f} s; seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    assert figures.hits >= 0.6 * figures.tried
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_a_service_that_is_stopped_before_it_is_ready_ends_at_once(place: Place, signum: signal.Signals) -> None:
+    service = await place.start("run")
+    await place.until_log("service.starting")
+    begun = time.monotonic()
+    service.send_signal(signum)
+    assert await asyncio.wait_for(service.wait(), 5) == 0
+    assert time.monotonic() - begun < OUT_S
+    assert "service.stopped" in place.log()
+    assert "Traceback" not in place.log()
+    again = await place.run("sync")
+    assert again.code == 0, again.err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+async def test_a_service_that_works_ends_in_order(place: Place, signum: signal.Signals) -> None:
+    service = await place.start("run")
+    await place.until(lambda: place.simulator.report().requests > 4, "requests")
+    begun = time.monotonic()
+    service.send_signal(signum)
+    assert await asyncio.wait_for(service.wait(), 5) == 0
+    assert time.monotonic() - begun < OUT_S
+    assert "Traceback" not in place.log()
+    assert await place.fetchval("select count(*) from yclients.workers") == 0
+    assert await place.fetchval("select count(*) from yclients.sync_batches where finished_at is null") == 0
+    again = await place.run("sync")
+    assert again.code == 0, again.err

@@ -1,0 +1,147 @@
+"""Who is next among those who wait, and does the limiter notice a clock that jumps? Without a database."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ycsync.limiter import SHARE, Clocks, Turns
+
+COMMAND, LISTS, DELTA, FILLING = 100, 6, 5, 0
+WHEN = datetime(2025, 10, 9, 8, tzinfo=UTC)
+
+
+def nobody(_: int) -> bool:
+    return False
+
+
+def serve(turns: Turns) -> tuple[int, int]:
+    """One grant; who had it (priority, salon)."""
+    waiter = turns.next(nobody)
+    assert waiter is not None
+    turns.served(waiter)
+    waiter.granted.cancel()
+    return waiter.priority, waiter.company
+
+
+async def test_a_delta_overtakes_a_filling_at_once_or_after_one_request() -> None:
+    turns = Turns()
+    for company in range(100):
+        turns.wait(company, FILLING)
+    after = []
+    for _ in range(50):
+        turns.wait(7, DELTA)
+        served = [serve(turns)[0]]
+        while served[-1] != DELTA:
+            served.append(serve(turns)[0])
+        after.append(len(served) - 1)
+    assert max(after) <= 1
+    assert after.count(0) > 40
+
+
+async def test_every_class_has_a_share_while_a_command_never_rests() -> None:
+    turns = Turns()
+    had: Counter[int] = Counter()
+    for priority in (COMMAND, LISTS, DELTA, FILLING):
+        turns.wait(1, priority)
+    for _ in range(1100):
+        priority, _ = serve(turns)
+        had[priority] += 1
+        turns.wait(1, priority)
+    assert had[COMMAND] >= 1100 * SHARE / (SHARE + 3) - SHARE
+    assert min(had.values()) >= 1100 / (SHARE + 3) - 2
+
+
+@given(st.lists(st.tuples(st.sampled_from([COMMAND, 105, LISTS, DELTA, FILLING]), st.integers(1, 4)), max_size=30), st.data())
+def test_nobody_waits_for_ever_whoever_else_comes(wanted: list[tuple[int, int]], data: st.DataObject) -> None:
+    async def look() -> None:
+        turns = Turns()
+        priority, company = data.draw(st.tuples(st.sampled_from([FILLING, DELTA, LISTS]), st.integers(1, 4)))
+        for rival in wanted:
+            turns.wait(rival[1], rival[0])
+        mine = turns.wait(company, priority)
+        ahead = sum(1 for rival in wanted if rival[0] == priority)
+        # In its class: those that were there, and one more turn of each other salon. Between two turns of a class: SHARE
+        # grants to higher ones, and one to each other class that is due.
+        bound = (ahead + 4 + 1) * (SHARE + 5)
+        for _ in range(bound):
+            turns.wait(data.draw(st.integers(1, 4)), data.draw(st.sampled_from([COMMAND, 105])))
+            serve(turns)
+            if mine.done():
+                return
+        pytest.fail(f"still waiting after {bound} grants")
+
+    asyncio.run(look())
+
+
+async def test_one_salons_higher_class_does_not_cost_it_its_turn_in_a_lower_one() -> None:
+    turns = Turns()
+    for company in (1, 2):
+        for _ in range(60):
+            turns.wait(company, FILLING)
+    had: Counter[int] = Counter()
+    for _ in range(20 * (SHARE + 1)):
+        turns.wait(1, COMMAND)
+        priority, company = serve(turns)
+        if priority == FILLING:
+            had[company] += 1
+    assert abs(had[1] - had[2]) <= 1
+    assert had[1] >= 8
+
+
+async def test_a_stopped_salon_earns_nothing_while_it_is_stopped() -> None:
+    turns = Turns()
+    turns.wait(9, FILLING)
+    for _ in range(3 * SHARE):
+        turns.wait(1, DELTA)
+        waiter = turns.next(lambda company: company == 9)
+        assert waiter is not None
+        assert waiter.company == 1
+        turns.served(waiter)
+        waiter.granted.cancel()
+    turns.wait(1, DELTA)
+    assert serve(turns)[0] == DELTA
+    assert turns.next(lambda company: True) is None
+    assert len(turns) == 1
+
+
+# --- clocks -------------------------------------------------------------------------------------------------------------
+
+
+def read(clocks: Clocks, ours: float, theirs: float, *, took: float = 0.01) -> float:
+    """An answer that came `took` after it was asked for, and was given in the middle."""
+    return clocks.jumped(ours - took / 2, ours + took / 2, WHEN + timedelta(seconds=theirs))
+
+
+@pytest.mark.parametrize("took", [0.0, 0.001, 0.2, 20.0])
+def test_a_clock_that_goes_on_is_no_jump_however_long_answers_take(took: float) -> None:
+    clocks = Clocks()
+    at = 100.0
+    for number in range(200):
+        at += 0.01 + number % 7
+        assert read(clocks, at, at * 1.0002 + 5000, took=took) == 0.0  # 200 ppm apart
+
+
+@pytest.mark.parametrize("by", [0.1, 3.0, 3600.0, -0.1, -3.0, -3600.0])
+def test_a_jump_is_seen_once_and_not_taken_for_less(by: float) -> None:
+    clocks = Clocks()
+    for ours in (10.0, 10.5):
+        assert read(clocks, ours, ours) == 0.0
+    seen = read(clocks, 11.0, 11.0 + by)
+    if by > 0:
+        assert by <= seen <= by + 0.02
+    else:
+        assert by - 0.02 <= seen < 0
+    assert read(clocks, 11.5, 11.5 + by) == 0.0
+
+
+def test_a_slow_answer_does_not_make_the_limiter_forget_what_it_knew() -> None:
+    clocks = Clocks()
+    assert read(clocks, 10.0, 10.0) == 0.0
+    assert read(clocks, 30.0, 30.0, took=20.0) == 0.0
+    assert read(clocks, 31.0, 34.0) > 2.9

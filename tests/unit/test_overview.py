@@ -1,0 +1,88 @@
+"""Do the status line, /readyz, /api/status and /metrics say what was judged?"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from ycsync.api import Attempt
+from ycsync.config import STREAMS, Settings
+from ycsync.service.overview import Overview
+from ycsync.store.report import Salon, Standing, StreamRow, Usage
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+SETTINGS = Settings()
+
+
+def row(company: int, stream: str, *, phase: str = "live", lag_s: float = 30, code: str | None = None) -> StreamRow:
+    at = NOW - timedelta(seconds=lag_s)
+    return StreamRow(company, stream, phase, 4, 1, last_success_at=at, proved_as_of=at, error_code=code)
+
+
+def overview(*rows: StreamRow, pauses: tuple[int, ...] = ()) -> Overview:
+    told = {(0, "companies"): row(0, "companies")}
+    for company in (4001, 4002):
+        told.update({(company, stream): row(company, stream) for stream in STREAMS})
+    told.update({(one.company, one.stream): one for one in rows})
+    salons = (Salon(4001, "one", True), Salon(4002, "two", True))
+    found = Overview()
+    found.update(Standing(NOW, salons, tuple(told.values()), Usage(2, 31), (), dict.fromkeys(pauses, NOW)), SETTINGS)
+    return found
+
+
+def metric(found: Overview, name: str, lost: datetime | None = None, problem: str | None = None) -> str:
+    lines = found.measure(SETTINGS, problem, lost).decode().splitlines()
+    return next(line.rpartition(" ")[2] for line in lines if line.startswith(name + " "))
+
+
+def test_before_anything_is_known_nothing_is_ready() -> None:
+    found = Overview()
+    assert found.reasons() == ("starting: nothing is known yet",)
+    assert found.as_json(SETTINGS, None)["ready"] is False
+    assert metric(found, "ycsync_ready") == "0.0"
+
+
+def test_complete_and_fresh_is_ready_everywhere() -> None:
+    found = overview()
+    assert found.reasons() == ()
+    assert found.as_json(SETTINGS, None)["ok"] is found.as_json(SETTINGS, None)["ready"] is True
+    assert found.line(SETTINGS, None, None) == "2 salons, 2 complete; 31/160 requests a minute"
+    assert metric(found, "ycsync_ready") == "1.0"
+    assert metric(found, 'ycsync_streams{state="fresh",stream="records"}') == "2.0"
+    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
+    assert metric(found, 'ycsync_limit_requests{window="60s"}') == "160.0"
+
+
+def test_each_trouble_is_said_everywhere() -> None:
+    found = overview(row(4001, "records", phase="stopped", code="http_403"), row(4002, "clients", lag_s=9000), pauses=(4002,))
+    assert found.reasons() == ("salon 4001, records: stopped (http_403)", "salon 4002, clients: stale, paused")
+    assert found.line(SETTINGS, "line 1: no", NOW) == (
+        "DATABASE AWAY since 12:00:00 UTC; 2 salons, 0 complete; 1 stale; 1 stopped; 31/160 requests a minute; 1 paused; "
+        "last reload refused: line 1: no"
+    )
+    assert found.as_json(SETTINGS, NOW)["reasons"][0] == "the database is away"
+    assert metric(found, "ycsync_ready") == "0.0"
+    assert metric(found, "ycsync_database_up", lost=NOW) == "0.0"
+    assert metric(found, "ycsync_config_last_reload_successful", problem="line 1: no") == "0.0"
+
+
+def test_a_salon_that_fills_shows_its_share() -> None:
+    found = overview(row(4001, "records", phase="filling"))
+    assert "1 filling (25%)" in found.line(SETTINGS, None, None)
+    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
+
+
+def test_a_salon_that_was_never_complete_lags_without_end() -> None:
+    found = overview(StreamRow(4001, "records"))
+    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "+Inf"
+    assert found.reasons() == ("salon 4001, records: waiting",)
+
+
+def test_requests_and_batches_are_counted() -> None:
+    found = overview()
+    found.attempt(Attempt("records", "throttled", 429, 0.2))
+    found.metrics.batch("records", "proved", 1.5, retries=2, rows={"inserted": 7})
+    assert metric(found, 'ycsync_requests_total{endpoint="records",outcome="throttled"}') == "1.0"
+    assert metric(found, 'ycsync_batches_total{outcome="proved",stream="records"}') == "1.0"
+    assert metric(found, 'ycsync_request_retries_total{stream="records"}') == "2.0"
+    assert metric(found, 'ycsync_rows_total{effect="inserted",stream="records"}') == "7.0"
+    assert 'company="' not in found.metrics.text().decode(), "a label for each salon would have no bound"
