@@ -128,8 +128,8 @@ async def test_a_sweep_of_one_salon_touches_no_row_of_another(database_url: str)
         # The same ids in both: only the company tells them apart.
         for table in ("clients", "records"):
             columns = await house.database.fetchval(
-                "select string_agg(quote_ident(column_name), ', ') from information_schema.columns "
-                "where table_schema = 'yclients' and table_name = $1 and column_name <> 'company_id' and is_generated = 'NEVER'",
+                "select string_agg(quote_ident(column_name), ', ') from information_schema.columns where "
+                "table_schema = 'yclients' and table_name = $1 and column_name <> 'company_id' and is_generated = 'NEVER'",
                 table,
             )
             await house.database.execute(

@@ -27,10 +27,10 @@ from ycsync import sql
 from ycsync.limiter import RELAX_S, TRANSIT_S, Lease, Limiter, Rates
 
 T = TypeVar("T")
-PER_SECOND, PER_MINUTE = 2, 5  # the API's limits here: small, so that a few events fill them
+LIMITS = st.sampled_from([(2, 40), (2, 5), (1, 3)])  # the API's, a second and a minute: small, so that a few events fill them
 EGRESSES = ("one", "two")
 ADDRESSES = st.sampled_from(["one", "one", "one", "two"])
-PRESETS = st.sampled_from([(2, 5), (2, 5), (9, 99), (1, 5), (2, 3)])
+PRESETS = st.sampled_from([(9, 99), (9, 99), (2, 5), (1, 99), (9, 3)])
 TIME_OUTS = st.sampled_from([1.0, 30.0])
 # The worst are the ends; what lies between is for luck.
 DELAYS = st.sampled_from([0.0, RELAX_S, 0.0, RELAX_S, 0.3, 1.0, TRANSIT_S, 3.0])
@@ -46,6 +46,7 @@ class Sent:
     left: float | None = None
     arrives: float | None = None
     over: bool = False  # answered, or given up
+    timed_out: bool = False
 
     def hang_up(self, now: float) -> None:
         """The sender's end is closed: what is on its way arrives soon, or never. Soon is the worse."""
@@ -79,6 +80,7 @@ class World(RuleBasedStateMachine):
         self.clock.at = self.clock.offset = 0.0
         self.unnoticed = False
         self.weather = ""
+        self.limits = (1, 1)
         self.do(self.clock.to(0.0))
         for table in ("limiter_slots", "limiter_egress", "pauses"):
             self.do(self.clock.execute(f"delete from {SCHEMA}.{table}"))
@@ -104,10 +106,11 @@ class World(RuleBasedStateMachine):
     # --- processes ------------------------------------------------------------------------------------------------------
 
     @initialize(
-        weather=st.sampled_from(["calm", "calm", "throttled", "jumps"]), presets=st.lists(PRESETS, min_size=2, max_size=2),
-        timeout_s=TIME_OUTS,
+        limits=LIMITS, weather=st.sampled_from(["calm", "calm", "throttled", "jumps"]),
+        presets=st.lists(PRESETS, min_size=2, max_size=2), timeout_s=TIME_OUTS,
     )  # fmt: skip
-    def begin_the_first(self, weather: str, presets: list[tuple[int, int]], timeout_s: float) -> None:
+    def begin_the_first(self, limits: tuple[int, int], weather: str, presets: list[tuple[int, int]], timeout_s: float) -> None:
+        self.limits = limits
         # What slows everything down is left out of most tries: a budget that is not used up cannot be exceeded.
         self.weather = weather
         for preset in presets:
@@ -119,7 +122,7 @@ class World(RuleBasedStateMachine):
         self.owners += 1
         process = Process(egress, self.owners, timeout_s, self._rates(preset))
         process.limiter = self.clock.limiter(egress, self.owners, lambda: process.rates, timeout_s)
-        self.do(process.limiter.prepare(PER_SECOND, PER_MINUTE))
+        self.do(process.limiter.prepare(*self.limits))
         self.processes.append(process)
 
     @precondition(lambda self: self.processes)
@@ -127,9 +130,9 @@ class World(RuleBasedStateMachine):
     def reload(self, place: int, preset: tuple[int, int]) -> None:
         process = self.processes[place % len(self.processes)]
         process.rates = self._rates(preset)
-        self.do(process.limiter.prepare(PER_SECOND, PER_MINUTE))
+        self.do(process.limiter.prepare(*self.limits))
 
-    @precondition(lambda self: self.processes and not self.unnoticed)
+    @precondition(lambda self: len(self.processes) > 1 and not self.unnoticed)
     @rule(place=PLACES)
     def crash(self, place: int) -> None:
         process = self.processes.pop(place % len(self.processes))
@@ -206,6 +209,14 @@ class World(RuleBasedStateMachine):
         else:
             self._say(one, "unused")
 
+    @precondition(lambda self: any(one.timed_out for one in self.requests))
+    @rule(place=PLACES, what=st.sampled_from(["answered", "unanswered", "abandoned"]))
+    def a_frozen_process_wakes_and_says_what_is_long_over(self, place: int, what: str) -> None:
+        late = [one for one in self.requests if one.timed_out]
+        one = late[place % len(late)]
+        getattr(one.process.limiter, what)(one.lease)
+        self.do(one.process.limiter.close())
+
     @precondition(lambda self: self.held)
     @rule(place=PLACES)
     def cancel_before_sending(self, place: int) -> None:
@@ -249,6 +260,7 @@ class World(RuleBasedStateMachine):
             assert one.left is not None
             if one.left + one.process.timeout_s <= to:
                 one.hang_up(one.left + one.process.timeout_s)
+                one.timed_out = True
         self.do(self.clock.to(to))
 
     @precondition(lambda self: self.processes and self.weather == "throttled")
@@ -281,7 +293,7 @@ class World(RuleBasedStateMachine):
                 for one in self.requests
                 if one.process.egress == egress and one.arrives is not None and one.arrives <= self.now
             )
-            for window, limit in ((1.0, PER_SECOND), (60.0, PER_MINUTE)):
+            for window, limit in zip((1.0, 60.0), self.limits, strict=True):
                 for first, last in zip(arrivals, arrivals[limit:], strict=False):
                     # A microsecond is what the database's clock can tell.
                     assert last - first >= window - 1e-6, f"{egress}: {limit + 1} in {window:.0f} s, {arrivals}"
@@ -294,20 +306,19 @@ class World(RuleBasedStateMachine):
         self.the_server_never_counts_too_many()
         self.do(self.clock.to(self.now + 3700.0))
         for egress in EGRESSES:
-            limiter = self.clock.limiter(egress, 1000, lambda: Rates(PER_SECOND, PER_MINUTE, 0.0))
-            self.do(limiter.prepare(PER_SECOND, PER_MINUTE))
+            limiter = self.clock.limiter(egress, 1000, lambda: Rates(*self.limits, 0.0))
+            self.do(limiter.prepare(*self.limits))
             self.do(self.clock.to(self.now + 100.0))
-            granted = [self.do(limiter.ask(1)) for _ in range(PER_SECOND + 1)]
-            assert [isinstance(one, Lease) for one in granted] == [True] * PER_SECOND + [False], "a slot is lost"
+            granted = [self.do(limiter.ask(1)) for _ in range(self.limits[0] + 1)]
+            assert [isinstance(one, Lease) for one in granted] == [True] * self.limits[0] + [False], "a slot is lost"
 
     def _say(self, one: Sent, what: str) -> None:
         getattr(one.process.limiter, what)(one.lease)
         one.hang_up(self.now)
         self.do(one.process.limiter.close())
 
-    @staticmethod
-    def _rates(preset: tuple[int, int]) -> Rates:
-        return Rates(min(preset[0], PER_SECOND), min(preset[1], PER_MINUTE), 0.0)
+    def _rates(self, preset: tuple[int, int]) -> Rates:
+        return Rates(min(preset[0], self.limits[0]), min(preset[1], self.limits[1]), 0.0)
 
 
 @pytest.mark.timeout(3600)

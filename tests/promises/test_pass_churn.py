@@ -16,7 +16,7 @@ from ycsync.simulator import Salon, Simulator
 
 SALON = 4001
 BOTH = ("clients", "records")
-SOAK_S = 720.0
+SOAK_S = 360.0
 
 
 @dataclass(frozen=True)

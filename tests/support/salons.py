@@ -53,6 +53,7 @@ class Habits:
     end: Literal["day", "instant", "before"] = "day"
     total: Total = "true"
     beyond: Beyond = "nothing"
+    pages: bool = True  # a page's number means anything
     dates: bool = True  # start_date and end_date filter
     changes: bool = True  # changed_after filters
     zone: Literal["local", "utc"] = "local"  # in which changed_after is read
@@ -282,7 +283,7 @@ class Desk:
 
     def _page(self, rows: list[Row], query: Mapping[str, Any], observed_at: datetime, *, searched: bool) -> Page:
         habits, rng = self.habits, self.shop.rng
-        size, number = self._size(int(query["count"])), int(query["page"])
+        size, number = self._size(int(query["count"])), int(query["page"]) if habits.pages else 1
         found = rows[(number - 1) * size : number * size]
         if not found and rows and number > 1 and habits.beyond in ("last", "first"):
             last = (len(rows) - 1) // size if habits.beyond == "last" else 0

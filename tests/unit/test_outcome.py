@@ -38,11 +38,11 @@ NOW = datetime(2025, 10, 9, 8, 0, 0, tzinfo=UTC)
         (200, "The limit of requests exceeded, try again in 3 seconds.", False, "throttled"),
         (200, "Request limit exceeded. Please repeat the request in 3 seconds", False, "throttled"),
         (200, "Rate limit reached", False, "throttled"),
-        # redirects are not followed, and asking again would not help
-        (301, None, None, "rejected"),
-        (302, None, None, "rejected"),
-        (307, None, None, "rejected"),
-        (308, None, None, "rejected"),
+        # redirects are not followed; a proxy that sends one today need not tomorrow
+        (301, None, None, "transient"),
+        (302, None, None, "transient"),
+        (307, None, None, "transient"),
+        (308, None, None, "transient"),
         (400, "Ошибка", False, "rejected"),
         (401, "Необходима авторизация", False, "denied"),
         (401, None, None, "denied"),

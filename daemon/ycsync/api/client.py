@@ -171,7 +171,7 @@ class Api:
             answer.envelope is not None
             and answer.outcome.kind == "ok"
             and answer.envelope.single
-            and request.endpoint != "company"
+            and request.endpoint not in ("company", "companies")
         ):
             # A list was asked for: to take this for a list of one would prove that nothing else is there.
             answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with one object instead of a list"))

@@ -2,7 +2,10 @@
 
 A pass reads everything once (`full`), then what changed since the pass began (`delta`), until one delta fits a single answer:
 that answer is one moment, and everything that changed before it is in the database. A delta too large for one answer is read
-like a pass; everything older than its beginning is then in the database, and after MAX_ROUNDS that is what is claimed.
+like a pass, and after MAX_ROUNDS of them the instant at which the last began is claimed. In the sense of `since` that is
+true: whatever has not changed after it is in the database as it is. A row that changed while each of the readings went on
+may be older there, or missing, until the next cycle, which begins with what changed since that instant.
+
 Once a night the recent past is read again (`recheck`), because `changed_after` may not move when only a payment changes,
 and the list of clients is read whole, because it has no other way to tell a deletion.
 """
@@ -28,12 +31,12 @@ _MOSCOW = ZoneInfo("Europe/Moscow")
 
 
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one stream of one salon remembers. `since`: everything that changed before it is in the database."""
+    """What one stream of one salon remembers."""
 
     kind: Kind = "full"
     sweep: Sweep | None = None  # visits
     scan: Scan | None = None  # clients
-    since: datetime | None = None
+    since: datetime | None = None  # whatever has not changed after it is in the database as it is
     rounds: int = 0
     rechecked_on: date | None = None
     size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
@@ -87,10 +90,8 @@ def _wall(instant: datetime, place: tzinfo) -> datetime:
 def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> Cursor:
     """The cursor with a reading under way: the one that it has, or the next that is due."""
     replace = msgspec.structs.replace
-    if cursor.scan is not None and scans.stuck(cursor.scan):
-        # It would be stuck for ever: the list is read from its beginning.
-        anew = Scan(changed_after=cursor.scan.changed_after, size=cursor.size or scans.MAX_SIZE, before=cursor.longest)
-        return replace(cursor, scan=anew)
+    if cursor.scan is not None and scans.hopeless(cursor.scan):
+        return replace(cursor, scan=scans.anew(cursor.scan, cursor.size or scans.MAX_SIZE))
     if cursor.busy:
         return cursor
     local = now.astimezone(zone)

@@ -4,11 +4,22 @@ Clients have no dates to make windows of, so they are read page by page while th
 interval of ids: every client between its first and its last id stands on it. So pages are asked so that they overlap by a
 few rows; if the next page begins at or below the last id that is covered, there is no gap between them, whatever was
 inserted or deleted meanwhile. If it begins above, rows vanished and others may have slipped between: a page further back is
-asked. The list is covered when a page that reaches its end has joined on. A count may say that there is more, and then the
-next page is asked; that there is no more, it is believed only of a page shorter than another one.
+asked. The list is covered when a page that reaches its end has joined on. A reading to which only the first page brought
+anything is one moment; any other is closed by a delta (plan.cursor).
 
-What is assumed: the list is ordered by id, ascending (documented). Each page is checked; where the order is another one, the
-join is proved by a row that both pages hold, which needs no more than an order that stays.
+What is assumed of the server, and how it is checked in each answer:
+- the list is ordered by id, ascending (documented): `ascending`. Where the order is another one, the join is proved by a row
+  that both pages hold, which needs no more than an order that stays; nobody is then called gone for not standing in it;
+- a page is as large as it is asked, or as the server's cap: a page with more rows than were asked is `fixed` in size. Pages
+  cannot overlap then, so after a page that begins above, the one right before it is read again: as rows before it only
+  vanish, whatever slipped between stands there now (`bridge`). Besides the order this takes that no client who was deleted
+  returns between these two requests; who does so is found by the next night's reading;
+- a page that is shorter than was asked ends the list, or is the cap. It is no end where the count promises more, where there
+  is no count, or where the count agrees but no earlier page was longer (it may be the page's own): then the next page is asked
+  for, and where others were longer, first with the same count, before so few are called a page (`probing`). With a count that
+  agrees, a cap of fewer than SMALLEST rows would be taken for the end; with none, or a true one, it is not;
+- after the end a page is empty, or one of those before: it holds nothing above what is covered (`idle`). A list of which
+  MAX_BACK pages in a row bring nothing, and whose count promises more, is an error, not the end: `stuck`.
 
 Pure: a scan and what was answered in, a scan and what to ask out.
 """
@@ -238,6 +249,16 @@ def _joins(scan: Scan, ids: tuple[int, ...]) -> bool:
 def stuck(scan: Scan) -> bool:
     """True when going back did not help: the list moves faster than it can be read, or its pages do not go on."""
     return scan.back > MAX_BACK or scan.idle > MAX_BACK
+
+
+def hopeless(scan: Scan) -> bool:
+    """True when the page after this state was, or would be, one too many: what is stored of such a reading leads nowhere."""
+    return scan.back >= MAX_BACK or scan.idle >= MAX_BACK
+
+
+def anew(scan: Scan, size: int) -> Scan:
+    """The same reading from the list's beginning."""
+    return Scan(changed_after=scan.changed_after, size=size, before=scan.before)
 
 
 def shrink(scan: Scan) -> Scan:

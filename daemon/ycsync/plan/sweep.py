@@ -2,15 +2,28 @@
 
 Page numbers over moving data lose rows: a row leaves a page that was read, another arrives at the end, and every count and id
 is still right. What holds is that one answer is one moment. So visits are read in windows of session dates, each asked as a
-single page; a window whose answer holds all of its `total_count` rows is a snapshot, any other is split. A row that moves
-from an unread window into one that was read has changed, so the delta that closes the pass (`changed_after` the pass's
-beginning) brings it. The windows are made newest first, so that active clients are complete first.
+single page; a window whose answer holds all of its rows is a snapshot, any other is split. The windows together cover all
+dates, so a visit that has not changed since the reading began stood in one of them all the time, and was read. One that
+moved from an unread window into one that was read has changed: the delta that closes the reading (`changed_after` its
+beginning, plan.cursor) brings it. The windows are made newest first, so that active clients are complete first.
 
 What is assumed of the server, and how it is checked in each answer:
 - `start_date` and `end_date` filter by session date: a row outside its window is counted in `Answer.outside`;
 - `end_date` includes its whole day: until a row later than midnight of a window's last day was seen, windows overlap by a day;
+- a page holds what was asked, or as many rows as the server's cap, and the cap does not fall during a reading: a page shorter
+  than the longest one (`longest`) was not cut. One as long may have been, whatever the count says, and is split, or the next
+  page is probed. Documented defaults are 20 and 25 rows, so a first page of fewer than SMALLEST (or fewer than earlier
+  readings had, `before`) is called cut only if the next page shows it;
 - `total_count` counts the rows of the window: where a page that is not full promises more, the next page is probed, and if
-  that is empty the count is called a lie and a page shorter than the longest one seen is taken as whole.
+  that is empty the count is called a lie (`lies`), as it is when the next page holds more than it promised. Then it is as if
+  there were none;
+- a probe is a later moment: of a page as long as any, where there is no count to agree with it, an empty probe is not believed.
+  A count that is the page's own, and agrees, is: it takes that the only rows beyond a full page leave between two requests;
+- a day too full for a page is read by member of staff. Who else worked that day shows in the sum alone, so the rows that stood
+  still must be as many as the day had; fewer or more, and the day is read page by page until readings agree, as it is where
+  there is no count. That is no snapshot: it takes that a row which stands still is shown by one of the readings, so it is
+  the one place where an order among equal rows that stays helps, and a random one costs readings;
+- client by client, the visits that stood still must be as many as the salon has (walk-ins), else the windows are read too.
 No order of the rows is assumed; it only helps to guess where to cut.
 
 Everything here is pure: a sweep and what was answered in, a sweep and what to ask out. Counts are rows, sizes rows a page.
