@@ -96,7 +96,6 @@ async def test_tries_are_counted_and_the_waits_between_them_grow_with_jitter(ben
         (http(envelope(False, None, message="Не найдено"), 404), NotFound, "404"),
         (http(b"", 410), NotFound, "410"),
         (http(envelope(False, None, message="Клиент Ольга 79990000011"), 422), Rejected, "422"),
-        (http(b"", 302, "Location: http://127.0.0.1:9/elsewhere"), Rejected, "302"),
     ],
 )
 async def test_a_refusal_is_final_and_says_what_to_do(

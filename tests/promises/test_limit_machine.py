@@ -34,6 +34,7 @@ PRESETS = st.sampled_from([(9, 99), (9, 99), (2, 5), (1, 99), (9, 3)])
 TIME_OUTS = st.sampled_from([1.0, 30.0])
 # The worst are the ends; what lies between is for luck.
 DELAYS = st.sampled_from([0.0, RELAX_S, 0.0, RELAX_S, 0.3, 1.0, TRANSIT_S, 3.0])
+FATES = ["answered", "unanswered", "abandoned", "crash", "late", "jump"]
 PLACES = st.integers(0, 99)  # which of those that there are, modulo
 
 
@@ -78,7 +79,7 @@ class World(RuleBasedStateMachine):
         self.log: dict[str, list[float]] = defaultdict(list)
         self.owners = 0
         self.clock.at = self.clock.offset = 0.0
-        self.unnoticed = False
+        self.unnoticed: set[str] = set()  # addresses that a jump of the clock is still to be noticed at
         self.weather = ""
         self.limits = (1, 1)
         self.do(self.clock.to(0.0))
@@ -158,33 +159,66 @@ class World(RuleBasedStateMachine):
             self.requests.append(Sent(process, found))
         self.settle(process)
 
-    @precondition(lambda self: self.processes)
-    @rule(place=PLACES, delays=st.lists(DELAYS, min_size=1, max_size=7))
-    def burst(self, place: int, delays: list[float]) -> None:
-        """As many requests as are granted leave at once."""
+    @rule(place=PLACES, delay=DELAYS)
+    def burst(self, place: int, delay: float) -> None:
+        """As many requests as are granted leave at the worst moment: as soon as a slot is free."""
         process = self.processes[place % len(self.processes)]
-        for delay in delays:
-            found = self.do(process.limiter.ask(3))
-            self.settle(process)
-            if not isinstance(found, Lease):
-                break
-            self.requests.append(Sent(process, found, self.now, self.now + delay))
+        for one in self.all_slots(process):
+            one.left, one.arrives = self.now, self.now + delay
 
-    @precondition(lambda self: self.processes)
-    @rule(place=PLACES, delays=st.lists(DELAYS, min_size=1, max_size=4))
-    def as_soon_as_the_slots_allow(self, place: int, delays: list[float]) -> None:
-        """Time goes on to the moment of the next slot, which is the worst one to send at."""
+    @rule(
+        place=PLACES, other=PLACES, delay=DELAYS, idle=st.sampled_from([0.0, 0.0, 0.0, 1.9, 6.5, 27.9]),
+        after=st.sampled_from([0.0, 0.3, RELAX_S]), fate=st.sampled_from(FATES),
+    )  # fmt: skip
+    def attack(self, place: int, other: int, delay: float, idle: float, after: float, fate: str) -> None:
+        """A burst, a fate, and another's burst as soon as that allows it. Single rules would seldom meet like this."""
         process = self.processes[place % len(self.processes)]
+        mine = self.all_slots(process)
+        self.time_goes_on(idle)
+        for one in mine:
+            self.leave(one, delay)
+        self.time_goes_on(after)
+        if fate == "crash" and len(self.processes) > 1 and not self.unnoticed:
+            self.crash(place)
+            self.reap(len(self.dead) - 1)
+        elif fate == "jump" and self.weather == "jumps":
+            self.the_databases_clock_jumps(70.0 if after else 3.0)
+        for one in mine:
+            if not one.over and self.may_say(one, fate):
+                self._say(one, fate)
+        self.burst(other, 0.0)
+        if fate == "late":
+            for one in mine:
+                if one.timed_out:
+                    self._say(one, "answered")
+            self.burst(other, 0.0)
+
+    def may_say(self, one: Sent, what: str) -> bool:
+        if what == "answered":
+            return one.arrives is not None and one.arrives <= self.now
+        if what == "unanswered":
+            return one.left is not None and one.left + RELAX_S <= self.now
+        return what == "abandoned"
+
+    def all_slots(self, process: Process) -> list[Sent]:
+        """All that is granted at the moment of the next slot."""
+        wait = sql.load("limiter.sql", SCHEMA)["wait"]
         for _ in range(3):
-            row = self.do(self.clock.fetchrow(sql.load("limiter.sql", SCHEMA)["wait"], process.egress, *self.most(process), 3))
+            row = self.do(self.clock.fetchrow(wait, process.egress, process.rates.per_second, process.rates.per_minute, 3))
             assert row is not None
-            if row["paused"] is not None:
-                return
             self.time_goes_on(row["seconds"])
-        self.burst(place, delays)
+        mine = []
+        while isinstance(found := self.do(process.limiter.ask(3)), Lease):
+            mine.append(Sent(process, found))
+        self.settle(process)
+        self.requests += mine
+        return mine
 
-    def most(self, process: Process) -> tuple[int, int]:
-        return process.rates.per_second, process.rates.per_minute
+    def leave(self, one: Sent, delay: float | None) -> None:
+        if one.process.limiter.still_good(one.lease):
+            one.left, one.arrives = self.now, None if delay is None else self.now + delay
+        else:
+            self._say(one, "unused")
 
     @precondition(lambda self: self.open)
     @rule()
@@ -197,17 +231,13 @@ class World(RuleBasedStateMachine):
 
     def settle(self, process: Process) -> None:
         self.do(process.limiter.close())
-        self.unnoticed = False
+        self.unnoticed.discard(process.egress)
 
     @precondition(lambda self: self.held)
     @rule(place=PLACES, delay=st.one_of(st.none(), DELAYS))
     def send(self, place: int, delay: float | None) -> None:
         """At any time after the grant: the sender may have been frozen."""
-        one = self.held[place % len(self.held)]
-        if one.process.limiter.still_good(one.lease):
-            one.left, one.arrives = self.now, None if delay is None else self.now + delay
-        else:
-            self._say(one, "unused")
+        self.leave(self.held[place % len(self.held)], delay)
 
     @precondition(lambda self: any(one.timed_out for one in self.requests))
     @rule(place=PLACES, what=st.sampled_from(["answered", "unanswered", "abandoned"]))
@@ -236,20 +266,6 @@ class World(RuleBasedStateMachine):
     @rule(place=PLACES)
     def cancel_after_sending(self, place: int) -> None:
         self._say(self.open[place % len(self.open)], "abandoned")
-
-    @precondition(lambda self: any(one.arrives is not None and one.arrives <= self.now for one in self.open))
-    @rule(place=PLACES)
-    def answer(self, place: int) -> None:
-        arrived = [one for one in self.open if one.arrives is not None and one.arrives <= self.now]
-        self._say(arrived[place % len(arrived)], "answered")
-
-    @precondition(lambda self: any(one.left is not None and one.left + RELAX_S <= self.now for one in self.open))
-    @rule(place=PLACES)
-    def still_no_answer(self, place: int) -> None:
-        silent = [one for one in self.open if one.left is not None and one.left + RELAX_S <= self.now]
-        one = silent[place % len(silent)]
-        one.process.limiter.unanswered(one.lease)
-        self.do(one.process.limiter.close())
 
     # --- circumstances --------------------------------------------------------------------------------------------------
 
@@ -281,7 +297,7 @@ class World(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([3.0, 15.0, 70.0, 3600.0, -3.0, -70.0, -3600.0]))
     def the_databases_clock_jumps(self, seconds: float) -> None:
         self.do(self.clock.jump(seconds))
-        self.unnoticed = True
+        self.unnoticed = {process.egress for process in self.processes}
 
     # --- what must hold -------------------------------------------------------------------------------------------------
 
@@ -314,7 +330,8 @@ class World(RuleBasedStateMachine):
 
     def _say(self, one: Sent, what: str) -> None:
         getattr(one.process.limiter, what)(one.lease)
-        one.hang_up(self.now)
+        if what != "unanswered" and not one.over:
+            one.hang_up(self.now)
         self.do(one.process.limiter.close())
 
     def _rates(self, preset: tuple[int, int]) -> Rates:

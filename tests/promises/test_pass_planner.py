@@ -100,7 +100,8 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
             skew=draw(st.sampled_from([0.0, 0.0, -90.0, 90.0])),
         )
         if habits.clients_newest_first:
-            habits = replace(habits, usual=0, total="none" if habits.total == "none" else "true")
+            # An order that is not documented is read where nothing else is odd.
+            habits = replace(habits, usual=0, beyond="nothing", total="none" if habits.total == "none" else "true")
         if habits.beyond == "first" and habits.total != "true":
             habits = replace(habits, beyond="last")  # else nothing tells a list that has ended from one that begins again
         if full_day:

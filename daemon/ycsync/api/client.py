@@ -171,10 +171,10 @@ class Api:
             answer.envelope is not None
             and answer.outcome.kind == "ok"
             and answer.envelope.single
-            and request.endpoint not in ("company", "companies")
+            and b'"id"' not in answer.envelope.rows[0]
         ):
-            # A list was asked for: to take this for a list of one would prove that nothing else is there.
-            answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with one object instead of a list"))
+            # It is no row: to take it for one of a list would prove that nothing else is there.
+            answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with something that is no row"))
         self._observe(Attempt(request.endpoint, answer.outcome.kind, answer.status, answer.seconds))
         if answer.status:
             self._hanging.pop(request.company, None)

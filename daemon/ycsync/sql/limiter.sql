@@ -12,6 +12,7 @@ on conflict do nothing
 -- name: acquire
 -- Takes one slot of each window, or nothing. A slot taken is held until its lease ends ($5 seconds: the time-out of the
 -- request and then some), so that a process that dies in the middle never frees a slot too early.
+-- Of several, the last: the first ones are all that a smaller preset may take.
 -- $1 egress, $2 per second, $3 per minute, $4 owner, $5 lease, $6 company.
 with gate as (
     -- PostgreSQL before 17 cannot subtract an infinite time, hence nullif.
@@ -22,11 +23,11 @@ with gate as (
 ), second as (
     select slot from @schema.limiter_slots
     where egress = $1 and kind = 1 and slot < greatest(1, floor($2::int * (select factor from gate))) and free_at <= now()
-    order by free_at limit 1 for update skip locked
+    order by free_at, slot desc limit 1 for update skip locked
 ), minute as (
     select slot from @schema.limiter_slots
     where egress = $1 and kind = 60 and slot < greatest(1, floor($3::int * (select factor from gate))) and free_at <= now()
-    order by free_at limit 1 for update skip locked
+    order by free_at, slot desc limit 1 for update skip locked
 )
 update @schema.limiter_slots t
 set free_at = now() + make_interval(secs => $5::float8 + t.kind), owner = $4, lease = t.lease + 1, used_at = now()

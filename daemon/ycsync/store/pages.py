@@ -263,13 +263,14 @@ class Pages:
         )
 
     async def _end_sweep(self, connection: Connection, advance: Advance, sweep: EndOfSweep, effect: Effect) -> None:
+        if sweep.settled is not None and not sweep.tables:
+            await connection.execute(self._sql["settle"], advance.company, advance.stream, sweep.settled)
         if sweep.salons is not None:
             row = await connection.fetchrow(
                 self._sql["salons_gone"], list(sweep.salons), sweep.observed_at, sweep.share, sweep.confirmed
             )
             assert row is not None
             effect.deleted += row["deleted"]
-            await connection.execute(self._sql["settle"], advance.company, advance.stream, sweep.observed_at)
             if row["missing"] > row["deleted"]:
                 effect.held_back, effect.live = row["missing"], row["live"]
         for table in sweep.tables:

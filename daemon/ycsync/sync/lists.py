@@ -147,6 +147,6 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
         Cursor(kind="delta", since=first.watermark),
         pages,
         proved_as_of=first.watermark,
-        end_of_sweep=EndOfSweep((), SWEEP_SHARE, batch.confirm_deletions, listed, first.observed_at),
+        end_of_sweep=EndOfSweep((), SWEEP_SHARE, batch.confirm_deletions, listed, first.observed_at, first.observed_at),
     )
     return Result(proved=True, held_back=effect.held_back), Listed(wanted, refused, first.watermark)
