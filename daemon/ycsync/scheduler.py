@@ -110,18 +110,20 @@ class Scheduler:
             self.last_turn = clock.monotonic()
             try:
                 taken = await self._claim()
-                self._database_is(back=True)
+                if taken is not None:
+                    self._database_is(back=True)
             except DatabaseError as exc:  # whatever it is, the service goes on when it is over
                 self._database_is(back=False, error=exc)
                 taken = 0
             if not taken:
                 await self._sleep(POLL_S)
 
-    async def _claim(self) -> int:
+    async def _claim(self) -> int | None:
+        """Take what is due and start it; how many, or None if there was no place to ask for."""
         filling = sum(1 for _, fills in self._running.values() if fills)
         free = PLACES - len(self._running)
         if free < 1:
-            return 0
+            return None
         no_filling = filling >= FILLING
         async with self._claiming:
             return await self._claim_and_start(free if no_filling else min(free, FILLING - filling), no_filling)
@@ -200,6 +202,7 @@ class Scheduler:
             task.cancel()  # its claim is released with the next look at what is held but not done
         return now - before
 
+    # Only who asks it regularly says so: a batch may meet one dead connection, or the end of a loss that is over already.
     def _database_is(self, *, back: bool, error: YcsyncError | None = None) -> None:
         if back and self.database_lost is not None:
             lost, self.database_lost = self.database_lost, None
@@ -244,11 +247,11 @@ class Scheduler:
             emit(_log, logs.BATCH_FENCED, **claim.log_context(), version=claim.version)
             try:
                 await self.work.finish(claim, self.worker, 0.0)
-            except DatabaseUnavailable as exc:
-                self._database_is(back=False, error=exc)
+            except DatabaseUnavailable:
+                self.wake()
         except DatabaseUnavailable as exc:
             outcome, detail = "lost", str(exc)
-            self._database_is(back=False, error=exc)
+            self.wake()
         except AccessDenied as exc:
             outcome, detail = "denied", str(exc)
             await self._denied(claim, exc)
@@ -388,8 +391,8 @@ class Scheduler:
         message = str(error) if isinstance(error, YcsyncError) else f"a fault of ycsync ({type(error).__name__})"
         try:
             await self.work.fail(claim, self.worker, wait_s, message, code)
-        except DatabaseUnavailable as exc:
-            self._database_is(back=False, error=exc)
+        except DatabaseUnavailable:
+            self.wake()
 
     async def _denied(self, claim: Claim, error: AccessDenied) -> None:
         emit(_log, logs.API_DENIED, **claim.log_context(), status=error.status, error=error)
@@ -397,8 +400,8 @@ class Scheduler:
             await self.work.fail(claim, self.worker, DENIED_S, str(error), f"http_{error.status}", "stopped")
             if claim.company:
                 await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
-        except DatabaseUnavailable as exc:
-            self._database_is(back=False, error=exc)
+        except DatabaseUnavailable:
+            self.wake()
 
     def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:
         effect, tally = batch.effect, batch.tally

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ycsync import __version__, logs
 from ycsync.config import Loaded, load, needs_restart
-from ycsync.errors import ConfigError, DatabaseUnavailable, YcsyncError
+from ycsync.errors import ConfigError, DatabaseError, DatabaseUnavailable, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
 from ycsync.service.control import Beacon
@@ -26,6 +26,8 @@ from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
 STATUS_S = 2.0
+TELL_S = 2.0
+RETRY_S = 1.0
 _log = get_logger(__name__)
 
 
@@ -60,7 +62,8 @@ class Daemon:
         try:
             return await working
         except asyncio.CancelledError:
-            emit(_log, logs.SERVICE_STOPPED, duration_s=0.0)
+            if self.beacon is None:
+                emit(_log, logs.SERVICE_STOPPED, duration_s=0.0)
             return 0
 
     async def _work(self, url: str) -> int:
@@ -127,16 +130,44 @@ class Daemon:
     # --- reload -------------------------------------------------------------------------------------------------------
 
     async def _reload_on_hangup(self, engine: Engine) -> None:
+        assert self.beacon is not None
+        applied = True
         while True:
-            await self.hangup.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if applied else RETRY_S):
+                    await self.hangup.wait()
+            if not self.hangup.is_set():
+                applied = await self._apply(engine)
+                continue
             self.hangup.clear()
             self.notifier.reloading()
-            await self._reload(engine)
+            restart = self._swap(engine)
+            if self.problem is None:
+                applied = await self._apply(engine)
+                emit(_log, logs.CONFIG_RELOADED, file=str(self.loaded.path), preset=self.loaded.settings.preset)
+            if restart:
+                emit(_log, logs.CONFIG_RESTART_NEEDED, file=str(self.loaded.path), keys=", ".join(restart))
+            # `ycsync status` asks the database: it must not say less than the log once the reload is over.
+            with contextlib.suppress(DatabaseError, TimeoutError):
+                async with asyncio.timeout(TELL_S):
+                    await engine.work.beat(engine.scheduler.worker, self._info())
+            self.beacon.reloaded(self.problem, restart)
             self.notifier.ready()
 
-    async def _reload(self, engine: Engine) -> None:
-        """Parse and check everything, then swap one reference; a bad file changes nothing."""
-        assert self.beacon is not None
+    async def _apply(self, engine: Engine) -> bool:
+        """Tell the database what the settings want; False when it is away, and this is to be done again."""
+        yclients = engine.current.settings.yclients
+        try:
+            await engine.limiter.prepare(yclients.per_second, yclients.per_minute)
+            await engine.scheduler.prepare()
+            await engine.work.wake()
+        except DatabaseUnavailable:
+            return False  # the scheduler says so
+        engine.scheduler.wake()
+        return True
+
+    def _swap(self, engine: Engine) -> tuple[str, ...]:
+        """Parse and check everything, then swap one reference; a bad file changes nothing. Returns what needs a restart."""
         path = self.loaded.path
         try:
             fresh = load(path, os.environ)
@@ -147,31 +178,18 @@ class Daemon:
                     _log, logs.CONFIG_REJECTED, file=str(path), line=problem.line, key=problem.key,
                     problem=problem.message,
                 )  # fmt: skip
-            self.beacon.reloaded(self.problem)
-            return
+            return ()
         except (YcsyncError, OSError) as exc:
             self.problem = f"{path} cannot be read"
             emit(_log, logs.CONFIG_REJECTED, file=str(path), problem=self.problem, error=exc)
-            self.beacon.reloaded(self.problem)
-            return
+            return ()
         old = engine.current.settings
         restart = needs_restart(old, fresh.settings)
         self.problem = None
         self.loaded = fresh
         engine.current.settings = fresh.settings
         logs.configure(fresh.settings.log.level)
-        try:
-            yclients = fresh.settings.yclients
-            await engine.limiter.prepare(yclients.per_second, yclients.per_minute)
-            await engine.scheduler.prepare()
-            await engine.work.wake()
-        except DatabaseUnavailable as exc:
-            emit(_log, logs.DATABASE_LOST, error=exc)
-        engine.scheduler.wake()
-        emit(_log, logs.CONFIG_RELOADED, file=str(path), preset=fresh.settings.preset)
-        if restart:
-            emit(_log, logs.CONFIG_RESTART_NEEDED, file=str(path), keys=", ".join(restart))
-        self.beacon.reloaded(None, restart)
+        return restart
 
     # --- telling and watching -----------------------------------------------------------------------------------------
 
