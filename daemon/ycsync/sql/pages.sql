@@ -76,11 +76,13 @@ delete from @schema.sweep_missing where company_id = $1 and stream = $2 and obse
 delete from @schema.sweep_missing where company_id = $1 and stream = $2
 
 -- name: sweep_count
--- How many rows the sweep would delete, and how many live rows there are. A row seen elsewhere since is not missing.
+-- How many rows the sweep would delete, and how many live rows there are: in all, and from $3 on, if that is what was swept.
+-- A row seen elsewhere since is not missing. $1 company, $2 stream.
 select (select count(*) from @schema.sweep_missing m join @schema.{table} t
             on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
         where m.company_id = $1 and m.stream = $2) as missing,
-       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null) as live
+       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null) as live,
+       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {since}) as swept
 
 -- name: sweep_apply
 -- observed_at moves too, so that an older page cannot bring the row back.

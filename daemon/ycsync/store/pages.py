@@ -82,6 +82,20 @@ class EndOfSweep:
     salons: tuple[int, ...] | None = None  # the whole list of salons, when that is what was read
     observed_at: datetime | None = None  # of that list
     settled: datetime | None = None  # all was read since then: what was quarantined before and not again is there no more
+    start: datetime | None = None  # only the visits from here on were swept
+
+
+_FEW = 10
+
+
+def _may_go(share: float, live: int, swept: int) -> float:
+    """How many rows may go unasked, of `live` ones of which `swept` were in the range that was read.
+
+    The share counts of what was read: a user who sees a fraction from now on must not empty the recent weeks, though they are
+    few beside ten years. A few weeks are soon a dozen visits, so there ten may go; and one row always may: in a list of eight
+    that is more than the share, and everyday life.
+    """
+    return max(1, min(share * live, max(_FEW, share * swept)))
 
 
 def _nameless(page: PageRows) -> bool:
@@ -276,13 +290,16 @@ class Pages:
         for table in sweep.tables:
             if sweep.settled is not None:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
-            counted = await connection.fetchrow(self._sql["sweep_count"].replace("{table}", table), advance.company, table)
+            since = "" if sweep.start is None else "and starts_at >= $3"
+            counted = await connection.fetchrow(
+                self._sql["sweep_count"].replace("{table}", table).replace("{since}", since),
+                *(advance.company, table, *([] if sweep.start is None else [sweep.start])),
+            )
             assert counted is not None
             missing, live = counted["missing"], counted["live"]
-            # One row may always go: in a list of eight that is more than the share, and everyday life.
-            if missing > max(1, sweep.share * live) and not sweep.confirmed:
+            if missing > _may_go(sweep.share, live, counted["swept"]) and not sweep.confirmed:
                 effect.held_back += missing
-                effect.live = live
+                effect.live = counted["swept"]
                 continue
             if missing:
                 await connection.execute(self._sql["sweep_apply"].replace("{table}", table), advance.company, table)

@@ -237,6 +237,7 @@ class RecordsBatch:
             return
         whole = self.cursor.kind != "delta" and not self.cursor.delta_ignored
         since = self.sweep.began if whole and self.cursor.kind == "full" else self.cursor.whole_since
+        start = self.cursor.swept_from
         self.cursor, proved = cursors.finish(self.cursor, STREAM, batch.now(), batch.zone, batch.settings.active.recheck_days)
         # A row that moved while the windows were read is in the deltas that close it: nothing is gone before they are read too.
         whole = whole or self.cursor.swept
@@ -249,7 +250,13 @@ class RecordsBatch:
             self.cursor,
             pages,
             proved_as_of=proved,
-            end_of_sweep=EndOfSweep((STREAM,), SWEEP_SHARE, batch.confirm_deletions, settled=since)
+            end_of_sweep=EndOfSweep(
+                (STREAM,),
+                SWEEP_SHARE,
+                batch.confirm_deletions,
+                settled=since,
+                start=None if start is None else self._midnight(start),
+            )
             if whole and proved
             else None,
             forget_sweep=forget,
