@@ -10,6 +10,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -42,14 +43,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One seed for all processes of a run."""
-    if not hasattr(config, "workerinput"):
-        seed: int | None = config.getoption("--seed")
-        if seed is None:
-            seed = random.SystemRandom().randrange(1, 1_000_000) if config.getoption("--soak") else 1
-        config.option.seed = seed
+    given: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if given is not None:
+        config.option.seed = given["seed"]
+    elif config.getoption("--seed") is None:
+        config.option.seed = random.SystemRandom().randrange(1, 1_000_000) if config.getoption("--soak") else 1
     hypothesis.settings.register_profile("quick", derandomize=True, deadline=None, database=None)
     hypothesis.settings.register_profile("soak", deadline=None, database=None, print_blob=True)
     hypothesis.settings.load_profile("soak" if config.getoption("--soak") else "quick")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """What was drawn goes to the worker processes."""
+    node.workerinput["seed"] = node.config.getoption("--seed")
 
 
 def pytest_report_header(config: pytest.Config) -> str:

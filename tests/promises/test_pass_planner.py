@@ -102,8 +102,9 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
         if habits.clients_newest_first:
             # An order that is not documented is read where nothing else is odd.
             habits = replace(habits, usual=0, beyond="nothing", total="none" if habits.total == "none" else "true")
-        if habits.beyond == "first" and habits.total != "true":
-            habits = replace(habits, beyond="last")  # else nothing tells a list that has ended from one that begins again
+        if habits.beyond in ("last", "first") and habits.total != "true" and "clients" in streams:
+            # A count that lies and a list that begins again: what changes meanwhile may look like either, without end.
+            habits = replace(habits, beyond="nothing")
         if full_day:
             # A day of several pages ends with a page that is short or empty; too low a count may be the sum that was found.
             habits = replace(

@@ -67,7 +67,7 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
 }
-_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "120"}
 
 
 def default_root(env: Mapping[str, str]) -> Path:
