@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import Effort
-from support.salons import KINDS, Desk, Habits, Shop
+from support.desk import Desk
+from support.salons import KINDS, Habits, Shop
 from ycsync.errors import ApiError
 
 SOAK_S = 120.0  # for each of the three kinds of pass
