@@ -106,6 +106,8 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
         if habits.beyond in ("last", "first") and habits.total != "true" and "clients" in streams:
             # A count that lies and a list that begins again: what changes meanwhile may look like either, without end.
             habits = replace(habits, beyond="nothing")
+        if habits.beyond == "first" and habits.total != "true":
+            habits = replace(habits, beyond="last")  # else nothing tells a list that has ended from one that begins again
         if full_day:
             # A day of several pages ends with a page that is short or empty; too low a count may be the sum that was found.
             habits = replace(
