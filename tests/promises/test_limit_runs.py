@@ -98,7 +98,7 @@ async def killed(stage: Stage) -> None:
         await stage.start(per_minute=1000)
     while stage.left_s > 3:
         await asyncio.sleep(stage.chance.uniform(0.1, 2.5))
-        victim = stage.workers[-stage.chance.randint(1, 3)]
+        victim = stage.chance.choice([worker for worker in stage.workers if worker.poll() is None])
         victim.send_signal(signal.SIGKILL)
         await asyncio.to_thread(victim.wait)
         await stage.start(per_minute=1000)
