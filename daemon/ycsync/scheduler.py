@@ -366,8 +366,8 @@ class Scheduler:
         return None if now < at + NIGHT else (at + timedelta(days=1) - now).total_seconds()
 
     def _due_in(self, claim: Claim, settings: Settings, result: Result, begun: float) -> float | None:
-        if self._wanted is not None and claim.company and claim.company not in self._wanted:
-            return None  # of a salon that the settings do not name (any more)
+        if self._unwanted(claim) and (result.proved or not claim.wanted):
+            return None
         if result.proved:
             cadence = self.current.settings.streams.get(claim.stream)
             if cadence is None and claim.stream == "companies":
@@ -380,6 +380,10 @@ class Scheduler:
             return 3600.0  # the command that asked ends now, and gives the rest back
         return max(0.0, settings.active.interval.total_seconds() - (clock.monotonic() - begun))
 
+    def _unwanted(self, claim: Claim) -> bool:
+        """Of a salon that the settings do not name (any more): only a command asks for it."""
+        return self._wanted is not None and claim.company != 0 and claim.company not in self._wanted
+
     async def _failed(self, claim: Claim, error: Exception, code: str, tally: Tally, begun: float) -> None:
         wait_s = min(MAX_RETRY_S, 5.0 * 2.0 ** min(claim.failures, 10)) * random.uniform(0.8, 1.2)
         if isinstance(error, Throttled):
@@ -390,14 +394,16 @@ class Scheduler:
         )  # fmt: skip
         message = str(error) if isinstance(error, YcsyncError) else f"a fault of ycsync ({type(error).__name__})"
         try:
-            await self.work.fail(claim, self.worker, wait_s, message, code)
+            again_s = None if self._unwanted(claim) and not claim.wanted else wait_s
+            await self.work.fail(claim, self.worker, again_s, message, code)
         except DatabaseUnavailable:
             self.wake()
 
     async def _denied(self, claim: Claim, error: AccessDenied) -> None:
         emit(_log, logs.API_DENIED, **claim.log_context(), status=error.status, error=error)
         try:
-            await self.work.fail(claim, self.worker, DENIED_S, str(error), f"http_{error.status}", "stopped")
+            again_s = None if self._unwanted(claim) and not claim.wanted else DENIED_S
+            await self.work.fail(claim, self.worker, again_s, str(error), f"http_{error.status}", "stopped")
             if claim.company:
                 await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
         except DatabaseUnavailable:

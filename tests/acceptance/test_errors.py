@@ -107,6 +107,54 @@ async def test_a_salon_that_does_not_exist_does_not_stop_the_others(place: Place
     assert "salon 4001" not in both.err
 
 
+@pytest.mark.parametrize("options", [Options(clients=60, visits=200, salons=2, records_cap=50, clients_cap=25)])
+async def test_a_salon_that_the_settings_leave_out_is_read_to_the_end_when_it_is_asked_for(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + "companies: [4001]\n")
+    done = await place.run("sync", "--company", "4002", "--batch-size", "2")
+    assert done.code == 0, done.err
+    assert await place.fetchval("select count(*) from yclients.clients where company_id = 4002") == 60
+    due = "select count(*) from yclients.sync_status where company_id = 4002 and due_at is not null"
+    assert await place.fetchval(due) == 0, "nobody asked for it to be kept fresh"
+
+
+async def test_an_inactive_salon_is_read_when_it_is_named(place: Place) -> None:
+    assert (await place.run("sync", "companies")).code == 0
+    place.simulator.world.salons[4001].company["active"] = 0
+    place.config.write_text(place.config.read_text() + "companies: [4001]\n")
+    done = await place.run("sync")
+    assert done.code == 0, done.err
+    assert await place.fetchval("select active from yclients.companies where id = 4001") is False
+
+
+async def test_client_by_client_reads_the_clients_first_though_nobody_asked_for_them(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + "history: by_client\n")
+    done = await place.run("sync", "records")
+    assert done.code == 0, done.err
+    assert await place.fetchval("select count(*) from yclients.clients") == 60
+    assert await place.fetchval("select count(*) from yclients.records") > 150  # type: ignore[operator]
+
+
+async def test_client_by_client_without_the_clients_is_said_and_ends(place: Place) -> None:
+    place.config.write_text(place.config.read_text() + "history: by_client\n")
+    for path in ("/clients/", "/clients/search"):
+        place.simulator.fail_next("403", 10**9, path)
+    done = await place.run("sync", "records")
+    assert done.code == 1
+    assert "by_client" in done.err or "rights" in done.err
+
+
+async def test_a_salon_that_is_erased_while_it_is_read_is_not_complete(place: Place) -> None:
+    assert (await place.run("sync", "companies")).code == 0
+    place.simulator.fail_next("hang", 10**9, "/records/")
+    syncing = await place.start("sync", log="sync")
+    await place.until(lambda: any("/records/" in seen.path for seen in place.simulator.log), "it reads")
+    erased = await place.run("db", "erase", "--company", "4001", "--yes")
+    assert erased.code == 0, erased.err
+    assert await syncing.wait() == 1
+    assert "erased" in place.log("sync")
+    assert "Traceback" not in place.log("sync")
+
+
 async def test_a_paused_salon_is_said_and_not_waited_for(place: Place) -> None:
     assert (await place.run("sync")).code == 0
     assert (await place.run("pause")).code == 0

@@ -155,3 +155,18 @@ async def test_sync_interrupted_in_the_middle_keeps_its_progress_and_says_130(pl
     again = await place.run("sync")
     assert again.code == 0, again.err
     assert place.simulator.report().repeats <= 12
+
+
+async def test_a_restart_that_is_needed_is_said_at_every_reload_until_it_is_done(place: Place) -> None:
+    service = await place.start("run")
+    await place.until_log("service.ready")
+    text = place.config.read_text("utf-8")
+    place.config.write_text(text.replace("egress: ", "egress: other-"), "utf-8")
+    assert "other-" in place.config.read_text("utf-8")
+    for number in (1, 2):
+        service.send_signal(signal.SIGHUP)
+        await place.until(lambda number=number: place.log().count("config.restart_needed") == number, "it is said")  # type: ignore[misc]
+    place.config.write_text(text, "utf-8")
+    service.send_signal(signal.SIGHUP)
+    await place.until(lambda: place.log().count("event=config.reloaded") == 3, "it is reloaded")
+    assert place.log().count("config.restart_needed") == 2

@@ -254,6 +254,37 @@ async def test_a_tenth_may_go_and_one_more_is_held_back(database_url: str) -> No
         assert not await held_back(house, "clients")
 
 
+async def test_what_a_sweep_asks_is_answered_by_no_wish_and_no_failure(database_url: str) -> None:
+    async with open_salon(database_url, clients=100, visits=30) as (sim, house):
+        salon = sim.world.salons[SALON]
+        await house.companies()
+        await house.cycle(SALON)
+        gone = [salon.clients[one] for one in list(salon.clients)[:30]]
+        for row in gone:
+            salon.delete_client(row.id if hasattr(row, "id") else row["id"])
+        await night(house, "clients")
+        assert await held_back(house, "clients")
+        # What a plain `ycsync sync` does, and a failed batch, and the success after it.
+        await house.work.want([SALON], ["clients"], {})
+        assert await held_back(house, "clients")
+        await house.cycle(SALON, ("clients",))
+        assert await held_back(house, "clients")
+        me = await house.work.register("service", "default", "0", {})
+        await house.database.execute("update yclients.sync_status set due_at = now() where stream = 'clients'")
+        (claim,) = await house.work.claim(me, 9, ["clients"], [SALON])
+        await house.work.fail(claim, me, 0.0, "no answer", "transient")
+        assert not await held_back(house, "clients"), "what fails now is said first"
+        await house.cycle(SALON, ("clients",))
+        assert await held_back(house, "clients")
+        assert len(await house.live("clients", SALON)) == 100
+        # A sweep that finds them again has its answer.
+        for one in list(salon._gone_clients):
+            salon._put_client(salon._gone_clients[one])
+        await night(house, "clients")
+        assert not await held_back(house, "clients")
+        await assert_equal(sim, house)
+
+
 async def test_a_user_who_suddenly_sees_a_fraction_deletes_nothing(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Limited to own records, and the contacts masked: rights shape the data, and nothing says so."""
     async with open_salon(database_url, clients=100, visits=400) as (sim, house):

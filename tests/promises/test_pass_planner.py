@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from conftest import Effort
 from support.desk import Desk
-from support.salons import KINDS, Habits, Shop
+from support.salons import KINDS, Habits, Shop, Total
 from ycsync.errors import ApiError
 
 SOAK_S = 120.0  # for each of the three kinds of pass
@@ -102,10 +102,13 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
         )
         if habits.clients_newest_first:
             # An order that is not documented is read where nothing else is odd.
-            habits = replace(habits, usual=0, beyond="nothing", total="none" if habits.total == "none" else "true")
+            total: Total = "none" if habits.total == "none" else "true"
+            habits = replace(habits, usual=0, reverts=0, dropped=0.0, beyond="nothing", total=total)
         if habits.beyond in ("last", "first") and habits.total != "true" and "clients" in streams:
             # A count that lies and a list that begins again: what changes meanwhile may look like either, without end.
             habits = replace(habits, beyond="nothing")
+        if habits.beyond in ("last", "first") and habits.total != "true" and not habits.dates:
+            habits = replace(habits, beyond="nothing")  # the same with the visits, when all of them are one list
         if habits.beyond == "first" and habits.total != "true":
             habits = replace(habits, beyond="last")  # else nothing tells a list that has ended from one that begins again
         if full_day:

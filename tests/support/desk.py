@@ -213,6 +213,9 @@ class Desk:
     async def proved(self, company: int, stream: str) -> bool:
         return stream in self.proved_at
 
+    async def failing(self, company: int, stream: str) -> bool:
+        return False
+
     async def fill_history_queue(self, company: int) -> int:
         self.queue = [one for one, kept in self.tables["clients"].items() if not kept.deleted]
         return len(self.queue)

@@ -144,7 +144,7 @@ class Display:
         """The streams as they stand."""
         if by_service and not self._asked:
             self._asked = True
-            self._console.print("a service is running: it does the work, this follows it", highlight=False)
+            self._console.print("a service is running: it does the work at its own rate, this follows it", highlight=False)
         totals: dict[str, tuple[int, int, int]] = {}
         for row in rows:
             done, expected, requests = totals.get(row.stream, (0, 0, 0))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ycsync import __version__, logs
 from ycsync.config import Loaded, load, needs_restart
-from ycsync.errors import ConfigError, DatabaseError, DatabaseUnavailable, YcsyncError
+from ycsync.errors import ConfigError, DatabaseError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
 from ycsync.service.control import Beacon
@@ -36,6 +36,7 @@ class Daemon:
 
     def __init__(self, loaded: Loaded, server: Server, notifier: Notifier) -> None:
         self.loaded = loaded
+        self.started = loaded.settings  # what a reload does not change holds until the end
         self.server = server
         self.notifier = notifier
         self.stop = asyncio.Event()
@@ -161,8 +162,8 @@ class Daemon:
             await engine.limiter.prepare(yclients.per_second, yclients.per_minute)
             await engine.scheduler.prepare()
             await engine.work.wake()
-        except DatabaseUnavailable:
-            return False  # the scheduler says so
+        except DatabaseError:
+            return False  # the scheduler, which asks all the time, says so
         engine.scheduler.wake()
         return True
 
@@ -183,8 +184,7 @@ class Daemon:
             self.problem = f"{path} cannot be read"
             emit(_log, logs.CONFIG_REJECTED, file=str(path), problem=self.problem, error=exc)
             return ()
-        old = engine.current.settings
-        restart = needs_restart(old, fresh.settings)
+        restart = needs_restart(self.started, fresh.settings)
         self.problem = None
         self.loaded = fresh
         engine.current.settings = fresh.settings
@@ -199,7 +199,7 @@ class Daemon:
         while True:
             settings = engine.current.settings
             with contextlib.suppress(YcsyncError):
-                self.overview.update(await report.standing(settings.yclients.egress), settings)
+                self.overview.update(await report.standing(self.started.yclients.egress), settings)
             self.notifier.status(self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
             await asyncio.sleep(STATUS_S)
 

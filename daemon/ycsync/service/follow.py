@@ -78,14 +78,14 @@ class Follower:
         await self._work.ensure([0], ["companies"])
         streams = [stream for stream in self._wish.streams if stream != "companies"]
         companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
-        known = set(await self._work.companies())
+        known = set(await self._work.companies(inactive=True))
         first: Outcome | None = None
         if "companies" in self._wish.streams or not companies or not known.issuperset(companies):
             first = await self._until_served([0], ["companies"], stack, options={})
             if not first.complete:
                 return first
             companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
-            known = set(await self._work.companies())
+            known = set(await self._work.companies(inactive=True))
         unknown = tuple(
             f"salon {company}: YCLIENTS does not know it, or the user of the token has no rights there."
             for company in sorted(set(companies) - known)
@@ -97,12 +97,20 @@ class Follower:
             assert first is not None
             return replace(first, complete=not unknown, problems=unknown)
         await self._work.ensure(companies, list(self._settings.streams))
+        if "records" in streams and "clients" not in streams and await self._needs_clients(companies):
+            streams = ["clients", *streams]
         before = {(row.company, row.stream): row.phase for row in await self._work.progress(companies, streams)}
         outcome = await self._until_served(companies, streams, stack, options=self._wish.options)
         filled = any(phase != "live" for phase in before.values())
         if outcome.complete and filled:
             outcome = await self._close(outcome, stack)
         return replace(outcome, complete=outcome.complete and not unknown, problems=(*unknown, *outcome.problems))
+
+    async def _needs_clients(self, companies: Sequence[int]) -> bool:
+        """Visits are read client by client, and who they are is not known yet: without a wish nobody would read them."""
+        if self._settings.history != "by_client" or self._settings.streams.get("clients") is None:
+            return False
+        return any(row.last_success_at is None for row in await self._work.progress(companies, ["clients"]))
 
     async def _close(self, outcome: Outcome, stack: AsyncExitStack) -> Outcome:
         """A stream was proved while others were still being filled: what changed in it since is read before the end."""
@@ -136,6 +144,9 @@ class Follower:
             rows = tuple(
                 row for row in await self._work.progress(companies, streams) if (row.company, row.stream) in self._wanted
             )
+            if len(rows) < len(self._wanted):
+                gone = sorted({company for company, _ in self._wanted.keys() - {(row.company, row.stream) for row in rows}})
+                raise YcsyncError(f"salon {', '.join(map(str, gone))} was erased from the database meanwhile.")
             self._show(rows, self._by_service)
             if (outcome := self._judge(rows, paused)) is not None:
                 return outcome

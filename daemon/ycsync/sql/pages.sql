@@ -9,16 +9,18 @@ set version = version + 1, cursor = $4::text::jsonb, phase = $5, expected = $6, 
                   else clock_timestamp() + make_interval(secs => $12::float8) end,
     proved_as_of = coalesce($9, proved_as_of),
     last_success_at = case when $9::timestamptz is null then last_success_at else clock_timestamp() end,
-    last_error = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then last_error end,
-    error_code = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then error_code end,
-    error_since = case when $9::timestamptz is null or (error_code = 'held_back' and not $11::bool) then error_since end,
+    held_back = case when $11::bool then null else held_back end,
+    last_error = case when $9::timestamptz is null then last_error when not $11::bool then held_back end,
+    error_code = case when $9::timestamptz is null then error_code when not $11::bool and held_back is not null then 'held_back' end,
+    error_since = case when $9::timestamptz is null then error_since
+                       when not $11::bool and held_back is not null then coalesce(error_since, clock_timestamp()) end,
     failures = case when $9::timestamptz is null then failures else 0 end
 where company_id = $1 and stream = $2 and version = $3
 returning version
 
 -- name: hold_back
 -- The sweep stopped and asks. $1 company, $2 stream, $3 what it says.
-update @schema.sync_status set last_error = $3, error_code = 'held_back', error_since = coalesce(error_since, clock_timestamp())
+update @schema.sync_status set held_back = $3, last_error = $3, error_code = 'held_back', error_since = coalesce(error_since, clock_timestamp())
 where company_id = $1 and stream = $2
 
 -- name: replace_lines
@@ -135,6 +137,9 @@ select timezone from @schema.companies where id = $1
 select distinct id from (
     select id from @schema.staff where company_id = $1
     union all select staff_id from @schema.records where company_id = $1 and staff_id is not null) s
+
+-- name: failing
+select failures >= 3 or phase = 'stopped' from @schema.sync_status where company_id = $1 and stream = $2
 
 -- name: proved
 select last_success_at is not null from @schema.sync_status where company_id = $1 and stream = $2

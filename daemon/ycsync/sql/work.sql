@@ -40,7 +40,7 @@ set claimed_by = null, claimed_at = null, batches = batches + 1,
 from served where s.company_id = served.company_id and s.stream = served.stream
 
 -- name: fail
--- $3 worker, $4 seconds until the next try, $5 what happened, $6 its code, $7 phase (null: as it was).
+-- $3 worker, $4 seconds until the next try (null: never by itself), $5 what happened, $6 its code, $7 phase (null: as it was).
 update @schema.sync_status
 set claimed_by = null, claimed_at = null, batches = batches + 1, failures = failures + 1,
     due_at = clock_timestamp() + make_interval(secs => $4::float8), updated_at = clock_timestamp(),
@@ -87,7 +87,8 @@ set wanted_at = clock_timestamp(), due_at = case when claimed_by is null then no
     options = $3::text::jsonb, batches = 0,
     cursor = case when $4 then null else cursor end, version = version + case when $4 then 1 else 0 end,
     phase = case when $4 then 'new' when phase = 'stopped' then 'new' else phase end,
-    done = case when $4 then 0 else done end, failures = 0, last_error = null, error_code = null, error_since = null
+    done = case when $4 then 0 else done end, failures = 0, last_error = held_back,
+    error_code = case when held_back is not null then 'held_back' end, error_since = case when held_back is not null then error_since end
 where (company_id, stream) in (select c, s from unnest($1::bigint[]) c cross join unnest($2::text[]) s)
 returning company_id, stream, wanted_at
 
@@ -109,7 +110,8 @@ where ($1::bigint[] is null or company_id = any ($1)) and stream = any ($2::text
 order by company_id, stream
 
 -- name: companies
-select id, title, timezone, active from @schema.companies where deleted_at is null and active order by id
+-- $1 those that are switched off too.
+select id, title, timezone, active from @schema.companies where deleted_at is null and (active or $1::bool) order by id
 
 -- name: enabled
 -- Streams and salons that are not wanted any more are not due any more; those wanted again are due now.

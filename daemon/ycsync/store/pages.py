@@ -336,6 +336,10 @@ class Pages:
         """Was this stream of the salon ever proved complete?"""
         return bool(await self._database.fetchval(self._sql["proved"], company, stream))
 
+    async def failing(self, company: int, stream: str) -> bool:
+        """Did this stream of the salon fail several times in a row, or was it refused?"""
+        return bool(await self._database.fetchval(self._sql["failing"], company, stream))
+
     async def fill_history_queue(self, company: int) -> int:
         """Queue every client of the salon, the most active first; returns how many."""
         async with self._database.transaction() as connection:

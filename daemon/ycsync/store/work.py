@@ -240,8 +240,10 @@ class Work:
         """The batch ended in order; the next one is due in so many seconds."""
         await self._database.execute(self._sql["finish"], claim.company, claim.stream, worker, due_in_s)
 
-    async def fail(self, claim: Claim, worker: int, due_in_s: float, error: str, code: str, phase: str | None = None) -> None:
-        """The batch failed: say what happened, and try again in so many seconds."""
+    async def fail(
+        self, claim: Claim, worker: int, due_in_s: float | None, error: str, code: str, phase: str | None = None
+    ) -> None:
+        """The batch failed: say what happened, and try again in so many seconds (None: not by itself)."""
         await self._database.execute(self._sql["fail"], claim.company, claim.stream, worker, due_in_s, error, code, phase)
 
     async def stop_company(self, company: int, due_in_s: float, error: str, code: str) -> None:
@@ -314,9 +316,9 @@ class Work:
         rows = await self._database.fetch(self._sql["progress"], None if companies is None else list(companies), list(streams))
         return [StreamProgress(**{_RENAMED.get(key, key): value for key, value in row.items()}) for row in rows]
 
-    async def companies(self) -> list[int]:
-        """Salons that the database knows and that still exist."""
-        return [row["id"] for row in await self._database.fetch(self._sql["companies"])]
+    async def companies(self, *, inactive: bool = False) -> list[int]:
+        """Salons that the database knows and that still exist; those that YCLIENTS calls inactive only if asked for."""
+        return [row["id"] for row in await self._database.fetch(self._sql["companies"], inactive)]
 
     async def company_listed(self, companies: Sequence[int], as_of: datetime) -> None:
         """The list of salons was read: their own `companies` rows say so."""

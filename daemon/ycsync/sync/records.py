@@ -8,7 +8,7 @@ import msgspec
 
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.errors import ApiError, NotFound, Rejected
+from ycsync.errors import ApiError, NotFound, Rejected, Transient
 from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
 from ycsync.model import CompanyId, Parsed, Record, parse_records
 from ycsync.plan import cursor as cursors
@@ -315,7 +315,14 @@ class RecordsBatch:
             return False
         if settings.streams.get("clients") is None:
             return False  # they will never come: the windows are read instead
-        return not await self.batch.pages.proved(self.batch.company, "clients")
+        if await self.batch.pages.proved(self.batch.company, "clients"):
+            return False
+        if await self.batch.pages.failing(self.batch.company, "clients"):
+            raise Transient(
+                f"salon {self.batch.company}, records: `history: by_client` needs the clients, and they cannot be read; "
+                "see what is said of the clients."
+            )
+        return True
 
     async def _choose_history(self) -> None:
         """Bulk or client by client, by their cost."""
