@@ -59,6 +59,21 @@ def pytest_configure_node(node: Any) -> None:
     node.workerinput["seed"] = node.config.getoption("--seed")
 
 
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """What the tests measured: the lines that begin with "figures: "."""
+    found: dict[str, None] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for line in getattr(report, "capstdout", "").splitlines():
+                if line.startswith("figures: "):
+                    found[line] = None
+            found |= {line: None for name, line in getattr(report, "user_properties", ()) if name == "figures"}
+    if found:
+        terminalreporter.section("what was measured")
+        for line in found:
+            terminalreporter.write_line(line.removeprefix("figures: "))
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     """So that a run can be repeated."""
     return f"{'soak' if config.getoption('--soak') else 'quick'}, seed {config.getoption('--seed')} (--seed repeats it)"

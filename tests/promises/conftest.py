@@ -33,6 +33,9 @@ async def nothing_private(
     finally:
         logs.configure("info")
     captured = capfd.readouterr()
+    for line in captured.out.splitlines():
+        if line.startswith("figures: "):  # for the end of the run, see tests/conftest.py
+            request.node.user_properties.append(("figures", line))
     said = {"the test's own output": captured.out + captured.err}
     if folder is not None:
         said.update((path.name, path.read_text("utf-8", "replace")) for path in folder.rglob("*log*") if path.is_file())

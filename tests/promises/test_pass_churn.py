@@ -189,7 +189,7 @@ async def test_hundreds_of_restless_salons_are_exact(
             raise AssertionError((effort.seed, turn, case)) from error
         await empty(database_url)
         turn += 1
-    print(f"{turn - 6} salons, {changes} changes while they were read, from seed {effort.seed}")
+    print(f"figures: {turn - 6} salons, {changes} changes while they were read, from seed {effort.seed}")
 
 
 async def empty(database_url: str) -> None:

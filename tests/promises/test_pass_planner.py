@@ -170,7 +170,7 @@ def test_whatever_the_server_does_and_the_salon_changes_nothing_is_lost_and_no_c
     until = time.monotonic() + SOAK_S
     while time.monotonic() < until:
         hypothesis.seed(seeds.randrange(10**9))(chunk)()
-    print(f"{tried} cases of {'+'.join(streams)} ({history}), from seed {effort.seed}")
+    print(f"figures: {tried} cases of {'+'.join(streams)} ({history}), from seed {effort.seed}")
 
 
 @pytest.mark.parametrize("total", ["true", "high"])

@@ -70,7 +70,7 @@ async def kill_everywhere(scene: Scene, effort: Effort, quick: int, soak_s: floa
         while left:
             left = [*await until_done(scene, figures, left[:DEATHS]), *left[DEATHS:]]
     told = f"{len({point.place for point in found})} places, {len(found)} points; {figures}; seed {effort.seed}"
-    print(f"{told}; {time.monotonic() - begun:.0f} s")
+    print(f"figures: {told}; {time.monotonic() - begun:.0f} s")
     assert figures.hits >= HITS * figures.tried, told
     assert max(figures.open) > 1, "nothing was ever in flight: nothing was tried"
     return figures

@@ -72,7 +72,7 @@ async def test_a_service_that_is_killed_leaves_its_work_to_the_next_one(scene: S
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 80:
             break
-    print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    print("figures: the service,", figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
     assert figures.hits >= HITS * figures.tried
 
 
@@ -147,7 +147,7 @@ async def test_a_service_that_is_killed_while_it_stops_leaves_nothing_half_done(
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 40:
             break
-    print(figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    print("figures: the service,", figures, f"seed {effort.seed}; {time.monotonic() - begun:.0f} s")
     assert figures.hits >= HITS * figures.tried
 
 
@@ -171,7 +171,7 @@ async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: S
         await scene.drop_trial(trial)
         if time.monotonic() - begun > 80:
             break
-    print(figures, f"slowest {slowest:.2f} s; seed {effort.seed}; {time.monotonic() - begun:.0f} s")
+    print("figures: SIGTERM,", figures, f"slowest {slowest:.2f} s; seed {effort.seed}; {time.monotonic() - begun:.0f} s")
     assert figures.hits >= HITS * figures.tried
 
 
