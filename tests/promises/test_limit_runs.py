@@ -180,8 +180,10 @@ async def play(dsn: str, seconds: int, seed: int) -> Runs:
     print(f"figures: limit, seed {seed}: {runs.share():.1%} of the budget used in {seconds} s")
     for name, one in runs.servers.items():
         second, minute = densest(one.arrivals, 1.0), densest(one.arrivals, 60.0)
-        print(f"figures: limit, {name}: {len(one.arrivals)} requests, most {second} in 1 s and {minute} in 60 s, {one.refused} refused,"
-              f" {runs.events.get(name, 0)} times disturbed")  # fmt: skip
+        print(
+            f"figures: limit, {name}: {len(one.arrivals)} requests, most {second} in 1 s and {minute} in 60 s, "
+            f"{one.refused} refused, {runs.events.get(name, 0)} times disturbed"
+        )
     return runs
 
 
