@@ -73,11 +73,12 @@ class ApiError(YcsyncError):
 class Transient(ApiError):
     """A time-out, a cut connection, a 5xx or a broken body: the same request may be sent again.
 
-    `heavy`: it failed as a page does that is too large to be made or sent in time.
+    `heavy`: it failed as a page does that is too large to be made or sent in time. `slow`: that took the whole time-out.
     """
 
-    def __init__(self, message: str, *, heavy: bool = False) -> None:
+    def __init__(self, message: str, *, heavy: bool = False, slow: bool = False) -> None:
         self.heavy = heavy
+        self.slow = slow
         super().__init__(message)
 
 

@@ -139,7 +139,7 @@ class Scheduler:
         )
         for claim in claims:
             task = asyncio.create_task(self._run(claim), name=f"batch {claim.stream} {claim.company}")
-            self._running[task] = (claim, claim.phase != "live")
+            self._running[task] = (claim, claim.phase != "live" or claim.failures > 0)
             task.add_done_callback(self._done)
         return len(claims)
 

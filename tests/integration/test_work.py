@@ -65,6 +65,7 @@ async def test_without_a_place_for_filling_only_deltas_are_taken_a_wish_or_not(d
     for company, phase in enumerate(("new", "filling", "closing", "stopped", "live"), 1):
         await put(database, company, "records", phase=f"'{phase}'")
     await put(database, 6, "records", phase="'live'", due_at="now() + interval '1 h'")
+    await put(database, 7, "records", phase="'live'", failures="1")  # it may hang, and would hold a place for minutes
     await work.want([2, 6], ["records"], {})
     assert names(await work.claim(me, 9, STREAMS, no_filling=True)) == [(6, "records"), (5, "records")]
     assert names(await work.claim(me, 1, STREAMS)) == [(2, "records")]

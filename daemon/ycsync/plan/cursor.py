@@ -99,6 +99,8 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
     if night:
         # What the server did not do may have been a passing fault, or a few odd rows: each night it may show that it does.
         cursor = replace(cursor, delta_ignored=False)
+        if cursor.search:  # an outage may have hidden the list of full cards, and only it tells a birthday or a balance
+            cursor = replace(cursor, search=False, size=0)
     if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
         cursor = replace(cursor, kind="full", rounds=0)
     elif night:

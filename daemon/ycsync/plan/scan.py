@@ -261,6 +261,6 @@ def anew(scan: Scan, size: int) -> Scan:
     return Scan(changed_after=scan.changed_after, size=size, before=scan.before)
 
 
-def shrink(scan: Scan) -> Scan:
+def shrink(scan: Scan, by: int) -> Scan:
     """A page timed out or failed twice: ask smaller ones from now on."""
-    return msgspec.structs.replace(scan, size=max(MIN_SIZE, scan.size // 2))
+    return msgspec.structs.replace(scan, size=max(MIN_SIZE, scan.size // by))

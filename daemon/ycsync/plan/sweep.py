@@ -361,6 +361,6 @@ def then_windows(sweep: Sweep) -> Sweep:
     return msgspec.structs.replace(sweep, clients=None, planned=False, seen=0, steady=0, frontier=None, started=False)
 
 
-def shrink(sweep: Sweep) -> Sweep:
+def shrink(sweep: Sweep, by: int) -> Sweep:
     """A page timed out or failed twice: ask smaller ones from now on."""
-    return msgspec.structs.replace(sweep, size=max(MIN_SIZE, sweep.size // 2), longest=0)
+    return msgspec.structs.replace(sweep, size=max(MIN_SIZE, sweep.size // by), longest=0)

@@ -6,13 +6,14 @@ on conflict do nothing
 
 -- name: claim
 -- Takes work that is due, the longest overdue first within a priority, so that no salon starves another.
--- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 no filling.
+-- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
+-- no filling, and nothing that failed last, for it may hang.
 with due as (
     select company_id, stream from @schema.sync_status s
     where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
       and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
       and (not $5::bool or wanted_at is not null)
-      and (not $6::bool or phase = 'live')
+      and (not $6::bool or (phase = 'live' and failures = 0))
       and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
     order by priority desc, due_at, company_id limit $2
     for update skip locked

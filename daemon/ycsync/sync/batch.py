@@ -21,6 +21,8 @@ from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
 from ycsync.store.work import Claim
 
 CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
+IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` was not to be sent
+IGNORED_ROWS = 5
 SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
 OUTAGE_BATCHES = 2  # so many batches in a row that end in 5xx are an outage; then it may be the pages that are too large
 REPEATED_TRIES = 2  # a page that shows a row twice may have lost another one for it: it is asked so often again
@@ -155,6 +157,22 @@ class Result:
     held_back: int = 0
 
 
+def smaller_by(error: BaseException) -> int:
+    """How much smaller the next page is. Each size that times out holds the batch's place for minutes: few are tried."""
+    return 8 if isinstance(error, Transient) and error.slow else 2
+
+
+def unfiltered(parsed: Parsed[Any], since: datetime | None) -> bool:
+    """Does an answer to `changed_after` show that nothing was filtered?
+
+    One old row does not: a payment may move what the filter looks at and not what the row shows.
+    """
+    if since is None:
+        return False
+    old = sum(1 for row in parsed.rows if row.changed_at is not None and row.changed_at < since - IGNORED_AFTER)
+    return old >= IGNORED_ROWS and old > len(parsed.rows) // 2
+
+
 def why_smaller(error: BaseException) -> str:
     """For the log: why pages are asked smaller."""
     return "the server refuses pages of this size" if isinstance(error, Rejected) else "a page failed"
@@ -189,6 +207,9 @@ class InFlight(dict[asyncio.Task[Any], T]):
     async def finished(self) -> list[tuple[T, asyncio.Task[Any]]]:
         """Wait for at least one; returns those that are done."""
         done, _ = await asyncio.wait(self, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.exception()  # who fails second is not looked at any more, and asyncio would complain
         return [(self.pop(task), task) for task in done]
 
     async def __aenter__(self) -> InFlight[T]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import msgspec
 
 from ycsync.api import Page
@@ -15,10 +13,9 @@ from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan, Verdict
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats, why_smaller
+from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats, smaller_by, unfiltered, why_smaller
 
 STREAM = "clients"
-IGNORED_AFTER = timedelta(hours=26)
 # What clients/search does not tell; a card that is known keeps it.
 NOT_IN_SEARCH = frozenset(
     ("surname", "patronymic", "sex_id", "birth_date", "importance_id", "card", "comment", "categories", "balance", "changed_at")
@@ -189,11 +186,7 @@ class ClientsBatch:
             self.result = Result(proved=True, held_back=effect.held_back)
 
     def _check_delta(self, parsed: Parsed[Client]) -> None:
-        if self.scan.changed_after is None or self.cursor.since is None:
-            return
-        limit = self.cursor.since - IGNORED_AFTER
-        old = sum(1 for row in parsed.rows if row.changed_at is not None and row.changed_at < limit)
-        if old > len(parsed.rows) // 2:
+        if self.scan.changed_after is not None and unfiltered(parsed, self.cursor.since):
             emit(
                 _log, API_ASSUMPTION, **self.batch.where, assumption="changed_after filters",
                 action="every cycle reads everything",
@@ -204,7 +197,7 @@ class ClientsBatch:
         """A page that may be too large is asked smaller, down to the smallest; anything else ends the batch."""
         if not self.batch.too_large(error, self.scan.size, scans.MIN_SIZE):
             raise error
-        self.scan = scans.shrink(self.scan)
+        self.scan = scans.shrink(self.scan, smaller_by(error))
         self.smaller = True
         emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.scan.size, reason=why_smaller(error))
 

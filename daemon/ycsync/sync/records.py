@@ -17,11 +17,21 @@ from ycsync.plan.cost import bulk_requests
 from ycsync.plan.cursor import Cursor
 from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, distinct, repeats, why_smaller
+from ycsync.sync.batch import (
+    CONCURRENCY,
+    SWEEP_SHARE,
+    Batch,
+    InFlight,
+    Result,
+    distinct,
+    repeats,
+    smaller_by,
+    unfiltered,
+    why_smaller,
+)
 
 STREAM = "records"
 SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
-IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` shows that the filter is ignored
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 QUEUE_CHUNK = 500
 DOCUMENTED_SIZE = 300  # rows a page that the API is documented to give; more is asked until it is refused
@@ -190,7 +200,7 @@ class RecordsBatch:
         if isinstance(error, Rejected) and self.sweep.size > DOCUMENTED_SIZE:
             self.sweep = msgspec.structs.replace(self.sweep, size=DOCUMENTED_SIZE, longest=0)
         else:
-            self.sweep = sweeps.shrink(self.sweep)
+            self.sweep = sweeps.shrink(self.sweep, smaller_by(error))
         self.smaller = True
         emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason=why_smaller(error))
 
@@ -287,12 +297,7 @@ class RecordsBatch:
         return datetime.combine(day, time(0), self.batch.zone)
 
     def _check_delta(self, parsed: Parsed[Record]) -> None:
-        since = self.sweep.changed_after
-        if since is None or self.cursor.since is None:
-            return
-        limit = self.cursor.since - IGNORED_AFTER
-        old = sum(1 for row in parsed.rows if row.changed_at is not None and row.changed_at < limit)
-        if old > len(parsed.rows) // 2:
+        if self.sweep.changed_after is not None and unfiltered(parsed, self.cursor.since):
             emit(
                 _log, API_ASSUMPTION, **self.batch.where, assumption="changed_after filters",
                 action="every cycle reads everything",
