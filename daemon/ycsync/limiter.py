@@ -41,6 +41,7 @@ PAUSE_POLL_S = 0.4  # a pause ends, or begins, within a second everywhere
 NAP_S = (0.002, 0.25)  # between two questions to the database: at least, and at most (a slot may come back unused)
 MARGIN_S = 2.0  # between a request's time-out and the end of its lease
 TRANSIT_S = 2.0  # for so long a request may be on its way to the server after its sender has hung up
+LONGEST_BLOCK_S = 3600.0  # what a server may ask for with a 429; who says more has a clock that is wrong
 RELAX_S = 4.0  # for so long a request may be on its way to the server after it was sent
 SHARE = 8  # so many grants may pass a class of waiters over before one of them is due
 JUMP_S = 0.02  # the database's clock and ours may differ by so much more than they did, and by DRIFT of the time between
@@ -362,7 +363,7 @@ class Limiter:
 
     async def _move_along(self) -> None:
         """The database's clock jumped: move the slots along, before anything else is taken."""
-        await self._executor.execute(self._sql["jumped"], self._egress, self._jump or 0.0, self._lease_s)
+        await self._executor.execute(self._sql["jumped"], self._egress, self._jump or 0.0, self._lease_s, LONGEST_BLOCK_S)
         self._jump = None
 
     def _give_back(self, statement: str, lease: Lease, *more: object) -> None:

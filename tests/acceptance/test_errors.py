@@ -199,6 +199,18 @@ async def test_a_dry_run_without_a_database_is_no_plan(place: Place) -> None:
     fresh = await place.run("sync", "--dry-run")
     assert fresh.code == 0
     assert await tables(place) == set()
+    state = place.folder / "state"
+    embedded = await place.run("sync", "--dry-run", YCSYNC_DATABASE_URL="embedded", STATE_DIRECTORY=str(state))
+    assert (embedded.code, "knows nothing yet" in embedded.out) == (0, True), embedded
+    assert not state.exists()
+
+
+async def test_a_file_that_is_no_text_is_named_by_a_reload(place: Place) -> None:
+    place.config.write_bytes(b"preset: \xff\xfe\n")
+    done = await place.run("reload")
+    assert done.code == 2
+    assert str(place.config) in done.err
+    assert "Traceback" not in done.err
 
 
 @pytest.fixture

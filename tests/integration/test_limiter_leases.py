@@ -296,6 +296,19 @@ async def test_too_many_requests_stop_everybody_behind_the_address(database_url:
     await second.close()
 
 
+async def test_a_long_wait_outlives_a_restart_but_not_a_clock_that_was_put_back(database: Database) -> None:
+    left = f"select extract(epoch from blocked_until - now())::float8 from {SCHEMA}.limiter_egress"
+    async with granting(database) as limiter:
+        await limiter.throttled(3000.0)
+    async with granting(database, owner=2):
+        assert 2990 < await database.fetchval(left) <= 3000
+    await database.execute(
+        f"update {SCHEMA}.limiter_egress set blocked_until = now() + interval '2 h', slow_since = now() + interval '1 h'"
+    )
+    async with granting(database, owner=3):
+        assert await database.fetchval(left) <= 600
+
+
 async def test_a_shorter_wait_does_not_cut_a_longer_one_short(database: Database) -> None:
     async with granting(database) as limiter:
         await limiter.throttled(0.6)

@@ -165,6 +165,7 @@ async def test_a_masked_phone_never_replaces_a_real_one(database_url: str, searc
         for client, row in before.items():
             assert after[client]["phone"] == row["phone"], client
             assert after[client]["phone_raw"] == row["phone_raw"], client
+            assert after[client]["email"] == row["email"], client
             if row["phone"] is not None:
                 real += 1
         assert real > 30

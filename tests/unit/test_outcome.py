@@ -102,8 +102,8 @@ def test_a_reason_never_quotes_the_message() -> None:
         ("", "nan", FLOOR_S),
         ("", "inf", FLOOR_S),
         ("", "", FLOOR_S),
-        ("", "99999999999", 900.0),
-        (LIMIT.format("9" * 400), "9" * 400, 900.0),
+        ("", "99999999999", 3600.0),
+        (LIMIT.format("9" * 400), "9" * 400, 3600.0),
     ],
 )
 def test_the_wait_is_the_longest_that_was_asked_for(message: str, retry_after: str | None, seconds: float) -> None:
@@ -112,7 +112,7 @@ def test_the_wait_is_the_longest_that_was_asked_for(message: str, retry_after: s
 
 @given(st.text(), st.none() | st.text())
 def test_no_text_breaks_the_wait(message: str, retry_after: str | None) -> None:
-    assert FLOOR_S <= wait_after(message, retry_after, NOW) <= 900.0
+    assert FLOOR_S <= wait_after(message, retry_after, NOW) <= 3600.0
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from ycsync.api.outcome import Outcome, denial
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, send
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
-from ycsync.limiter import Limiter
+from ycsync.limiter import LONGEST_BLOCK_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
 
 MAX_THROTTLES = 8
@@ -112,7 +112,7 @@ class Api:
             if outcome.kind == "throttled":
                 tally.throttled += 1
                 throttled += 1
-                wait_s = outcome.wait_s * (1 + throttled / 2)
+                wait_s = min(outcome.wait_s * (1 + throttled / 2), LONGEST_BLOCK_S)
                 emit(_log, LIMIT_THROTTLED, company=request.company, status=answer.status, wait_s=wait_s)
                 await self._limiter.throttled(wait_s)
                 if throttled > MAX_THROTTLES:

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from ycsync.limiter import LONGEST_BLOCK_S
+
 Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
 
-MOST_S = 900.0
 FLOOR_S = 2.0  # the least wait after a 429: its N is often 0, which misleads
 _LIMIT_TEXT = re.compile(r"лимит запросов|limit (?:of requests )?exceeded|rate limit|too many requests|request limit", re.I)
 _SECONDS = re.compile(r"(\d+)\s*(?:секунд|second)", re.I)
@@ -84,7 +85,7 @@ def wait_after(message: str, retry_after: str | None, now: datetime | None = Non
     waits = [FLOOR_S, _seconds(retry_after, now)]
     if found := _SECONDS.search(message):
         waits.append(float(found[1]))
-    return min(max(waits), MOST_S)
+    return min(max(waits), LONGEST_BLOCK_S)
 
 
 def _seconds(retry_after: str | None, now: datetime | None) -> float:

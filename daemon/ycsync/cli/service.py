@@ -10,6 +10,7 @@ import typer
 from ycsync.cli.common import ConfigOption, command
 from ycsync.cli.common import run as run_loop
 from ycsync.config import Loaded, find_config, parse_settings
+from ycsync.config.files import read_text
 from ycsync.notify import Notifier
 from ycsync.service.control import reload_service
 from ycsync.service.daemon import Daemon, serve
@@ -40,7 +41,7 @@ def reload(config: ConfigOption = None) -> int:
     """Check the configuration, make the running service take it, and wait until it has. A bad file changes nothing."""
     path = find_config(config, Path.cwd())
     # The settings only: systemd does not show the credentials to an ExecReload= command.
-    parse_settings(path.read_text("utf-8"), str(path))
+    parse_settings(read_text(path), str(path))
     told = reload_service(path)
     if told is None:
         print(f"No service runs with {path}; there is nothing to reload.")

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from ycsync.cli.common import ConfigOption, command, run, settings_of
+from ycsync.cli.reading import reading
 from ycsync.config import STREAMS, Loaded, Settings, parse_duration
 from ycsync.errors import DatabaseError, UsageError
 from ycsync.plan.cost import bulk_requests, client_pages
@@ -193,10 +194,10 @@ async def _dry_run(loaded: Loaded, settings: Settings, wish: Wish) -> int:
     preset = settings.active
     print(f"dry run with preset {settings.preset}: at most {preset.batch_size} units a batch, one every {preset.interval}")
     try:
-        async with open_database(loaded) as database:
+        async with reading(loaded) as database:
             await _dry_rows(database, wish)
     except DatabaseError as exc:
-        if type(exc) is not DatabaseError:
+        if type(exc) is not DatabaseError and loaded.database_url != "embedded":
             raise  # it cannot be reached, or is not ours: that is no plan
         print(f"the database knows nothing yet ({exc})")
         print("first: the list of salons, 1 request; then each salon's services, staff, clients and visits.")

@@ -61,6 +61,7 @@ def parse_clients(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo | No
 def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client:
     phone_raw = as_text(payload.phone, "phone")
     phone, masked = normalise_phone(phone_raw)
+    email = as_text(payload.email, "email")
     spent = payload.sold_amount if payload.spent is None else payload.spent
     visits = payload.visits_count if payload.visits is None else payload.visits
     return Client(
@@ -71,7 +72,8 @@ def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client
         phone=phone,
         phone_raw=phone_raw,
         phone_masked=masked,
-        email=as_text(payload.email, "email"),
+        email=email,
+        email_masked="*" in email,  # no address holds one; without the contacts right the API hides letters behind them
         sex_id=as_int(payload.sex_id, "sex_id"),
         birth_date=as_day(payload.birth_date, "birth_date"),
         discount=as_money(payload.discount, "discount"),

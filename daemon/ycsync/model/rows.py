@@ -104,6 +104,7 @@ class Client:
     phone_raw: str = ""
     phone_masked: bool = False
     email: str = ""
+    email_masked: bool = False
     sex_id: int | None = None
     birth_date: date | None = None
     discount: Decimal | None = None

@@ -89,12 +89,14 @@ select now() as at
 -- name: jumped
 -- The clock was put forward by $2 seconds at most: what was not free before is free so much later. Doing it twice only costs
 -- time, and not much: nothing is held for longer than a new lease ($3 seconds) would be, which also mends a clock put back.
+-- What the server asked for ($4 seconds at most) is kept over a restart; it is cut only where it was asked for in the future.
 with egress as (
     update @schema.limiter_egress
     set blocked_until = least(blocked_until + case when blocked_until > now() - make_interval(secs => $2::float8)
-                              then make_interval(secs => $2::float8) else interval '0' end, now() + interval '10 minutes'),
+                              then make_interval(secs => $2::float8) else interval '0' end,
+                              now() + make_interval(secs => case when slow_since > now() then 600 else $4::float8 end)),
         slow_since = least(slow_since, now())
-    where egress = $1 and ($2::float8 > 0 or blocked_until > now() + interval '10 minutes' or slow_since > now())
+    where egress = $1 and ($2::float8 > 0 or blocked_until > now() + make_interval(secs => $4::float8) or slow_since > now())
 )
 update @schema.limiter_slots
 set free_at = least(free_at + make_interval(secs => $2::float8), now() + make_interval(secs => $3::float8 + kind))

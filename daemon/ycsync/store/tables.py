@@ -93,7 +93,7 @@ CLIENTS = Table(
         ("last_visit_at", "timestamptz"),
         *_TAIL,
     ),
-    kept={"phone": "phone_masked", "phone_raw": "phone_masked"},
+    kept={"phone": "phone_masked", "phone_raw": "phone_masked", "email": "email_masked"},
 )
 RECORDS = Table(
     "records",
@@ -136,7 +136,7 @@ def upsert(table_name: str, schema: str, untold: frozenset[str] = frozenset()) -
         if untold and name == "raw":
             return f"coalesce(t.raw, '{{}}') || {base}"
         if flag := kept.get(name):
-            return f"case when i.{flag} then coalesce(t.{name}, {base}) else {base} end"
+            return f"case when i.{flag} then coalesce(nullif(t.{name}, ''), {base}) else {base} end"
         return base
 
     values = [f"{value(name, f'i.{name}')} as {name}" for name in names]
