@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import signal
@@ -60,6 +61,26 @@ async def test_all_sessions_ended_by_the_server_cost_one_failure_at_most(databas
             except DatabaseUnavailable:
                 failures += 1
         assert failures <= 1
+
+
+async def test_after_a_session_that_the_server_ended_no_older_one_is_used(database_url: str) -> None:
+    async with opened(database_url) as database:
+        ask = "select pg_backend_pid()::int from pg_sleep(0.05)"
+        old: list[int] = await asyncio.gather(*(database.fetchval(ask) for _ in range(4)))
+        used = await database.fetchval(ask)
+        os.kill(used, signal.SIGTERM)
+        with pytest.raises(DatabaseUnavailable):
+            await _until_it_fails(database)
+        # The rest end later, and nobody here has heard of it yet when the next statement is sent.
+        for each in set(old) - {used}:
+            os.kill(each, signal.SIGTERM)
+        time.sleep(0.3)  # noqa: ASYNC251 - the loop must not hear of it
+        assert await database.fetchval("select 1") == 1
+
+
+async def _until_it_fails(database: Database) -> None:
+    for _ in range(100):
+        await database.fetchval("select 1")
 
 
 async def test_sessions_that_began_read_only_are_not_used_when_that_is_over(database_url: str) -> None:

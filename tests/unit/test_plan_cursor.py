@@ -165,5 +165,24 @@ def test_the_lists_that_cannot_filter_are_read_whole_every_cycle() -> None:
     assert begun(msgspec.structs.replace(live("records"), delta_ignored=True), "records", NOON).kind == "full"
 
 
+@pytest.mark.parametrize(
+    ("stream", "mark"), [("clients", "search"), ("clients", "delta_ignored"), ("records", "delta_ignored")]
+)
+def test_what_the_server_did_not_do_is_tried_again_once_a_night_though_everything_is_read_every_cycle(
+    stream: str, mark: str
+) -> None:
+    cursor, now, tried = msgspec.structs.replace(live(stream), **{mark: True}), NOON, []
+    while now < NOON + timedelta(days=3):
+        cursor = begun(cursor, stream, now)
+        if not getattr(cursor, mark):
+            tried.append(now)
+            cursor = msgspec.structs.replace(cursor, **{mark: True})  # it still does not
+        proved = None
+        while proved is None:
+            cursor, proved = ended(cursor, stream, now, single=True)
+        now += timedelta(minutes=30)
+    assert [each.astimezone(MOSCOW).day for each in tried] == [24, 25, 26]
+
+
 def test_marks_of_an_earlier_sweep_are_not_applied_by_a_later_delta() -> None:
     assert not begun(msgspec.structs.replace(live("clients"), swept=True), "clients", NOON).swept

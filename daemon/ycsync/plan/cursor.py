@@ -98,7 +98,8 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
     night = local.hour >= RECHECK_HOUR and cursor.rechecked_on is not None and cursor.rechecked_on < local.date()
     if night:
         # What the server did not do may have been a passing fault, or a few odd rows: each night it may show that it does.
-        cursor = replace(cursor, delta_ignored=False)
+        # The night is used up here, not by a reading of everything that happens to end after midnight.
+        cursor = replace(cursor, delta_ignored=False, rechecked_on=local.date())
         if cursor.search:  # an outage may have hidden the list of full cards, and only it tells a birthday or a balance
             cursor = replace(cursor, search=False, size=0)
     if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
@@ -136,7 +137,6 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
     if reading is None or reading.began is None:
         raise AssertionError("finish: no reading is under way")
     began = reading.began
-    today = now.astimezone(zone).date()
     replace = msgspec.structs.replace
     whole = cursor.kind == "full" or (cursor.kind == "recheck" and stream == "clients")
     if cursor.sweep is not None:
@@ -144,8 +144,8 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
     # The server's cap is learnt anew from each reading's first page, for nothing.
     longest = reading.longest if whole and not reading.single else max(cursor.longest, reading.longest)
     cursor = replace(cursor, sweep=None, scan=None, longest=longest)
-    if cursor.kind != "delta":
-        cursor = replace(cursor, rechecked_on=today)
+    if cursor.rechecked_on is None:
+        cursor = replace(cursor, rechecked_on=now.astimezone(zone).date())
     if whole:
         cursor = replace(cursor, since=began)
         if reading.single or cursor.search or cursor.delta_ignored:

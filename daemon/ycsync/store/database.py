@@ -5,7 +5,8 @@ each transaction another one. What a session would still hold there, prepared st
 behind it the process that answers is not the one that greeted. A pooler that refuses transactions is refused at the start.
 
 A database that hangs must not hold whoever waits for it: what is not answered in time is cut, and the connections opened before
-are not used again. The same after "read-only": a session that began on what is a standby now would stay there.
+are not used again. The same after "read-only": a session that began on what is a standby now would stay there; and after
+the server ended one: it may be ending them all.
 """
 
 from __future__ import annotations
@@ -65,7 +66,16 @@ _REFUSED = (
     pg.IntegrityConstraintViolationError,
     pg.ProgramLimitExceededError,
 )
-_STALE = (TimeoutError, pg.ReadOnlySQLTransactionError)  # every connection that is open now may be as bad
+# Every connection that is open now may be as bad.
+_STALE = (
+    TimeoutError,
+    OSError,
+    pg.ReadOnlySQLTransactionError,
+    pg.PostgresConnectionError,
+    pg.AdminShutdownError,
+    pg.CrashShutdownError,
+    pg.IdleInTransactionSessionTimeoutError,
+)
 _LOST_STATEMENT = (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError)
 # What the server or a pooler says before it knows who asks: no value of a row can be in it.
 _TOLD = (pg.PostgresConnectionError, pg.CannotConnectNowError, pg.InsufficientResourcesError)
