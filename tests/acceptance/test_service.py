@@ -130,7 +130,7 @@ async def test_kill_9_in_the_middle_repeats_no_more_than_was_in_flight(place: Pl
     await place.start("run", log="log2")
     await place.until(lambda: place.simulator.report().requests > before, "it goes on")
     assert time.monotonic() - begun < 5
-    await place.until_log("pass.proved", name="log2", timeout=40)
+    await place.until_log("pass.proved", name="log2", timeout=90)
     async with asyncio.timeout(40):
         while (await place.get("/readyz"))[0] != 200:
             await asyncio.sleep(0.1)

@@ -37,7 +37,7 @@ def settings(place: Place) -> Settings:
     return parse_settings(place.config.read_text("utf-8"), "config.yaml")
 
 
-async def eventually(true: Callable[[], Awaitable[bool]], what: str, timeout: float = 25) -> None:
+async def eventually(true: Callable[[], Awaitable[bool]], what: str, timeout: float = 90) -> None:
     """Wait for something that another process does."""
     try:
         async with asyncio.timeout(timeout):
@@ -130,7 +130,7 @@ async def test_a_bad_reload_a_pause_and_what_asks(place: Place) -> None:
 
 
 async def test_a_salon_that_hangs_is_said_and_the_others_go_on(place: Place) -> None:
-    place.config.write_text(place.config.read_text("utf-8").replace("timeout: 5s", "timeout: 1s"), "utf-8")
+    place.config.write_text(place.config.read_text("utf-8").replace("timeout: 5s", "timeout: 2s"), "utf-8")
     place.simulator.fail_next("hang", times=FOREVER, match="/4002")
     service = await place.start("run")
     await place.until_log("service.ready")
@@ -139,7 +139,7 @@ async def test_a_salon_that_hangs_is_said_and_the_others_go_on(place: Place) -> 
         found = "select count(*) from yclients.sync_status where company_id in (4001, 4003) and phase = 'live'"
         return await place.fetchval(found) == 10
 
-    await eventually(others, "the others are complete", 15)
+    await eventually(others, "the others are complete")
     await place.until_log("batch.failed")
     voices = await told(place, False)
     assert {company for company, _ in voices.codes()} == {4002}
@@ -202,7 +202,7 @@ async def test_a_login_with_two_factor_is_said_and_does_not_end_the_service(plac
 
 async def test_the_exit_code_of_a_pass(place: Place, kind: str, code: int) -> None:
     place.simulator.fail_next(kind, times=2 if code == 0 else FOREVER, match="/records/4001")
-    done = await place.run("sync", timeout=60)
+    done = await place.run("sync", timeout=120)
     assert done.code == code, done
     shown = await place.run("status")
     assert shown.code == code

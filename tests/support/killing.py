@@ -72,7 +72,7 @@ class Victims:
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
         return int((await self._line())["pid"])
 
-    async def ended(self, timeout: float = 30) -> Death:
+    async def ended(self, timeout: float = 90) -> Death:
         """Wait for its end."""
         async with asyncio.timeout(timeout):
             code = int((await self._line())["code"])

@@ -74,7 +74,7 @@ class Place:
         self.processes.append(process)
         return process
 
-    async def run(self, *arguments: str, timeout: float = 40, **environ: str) -> Finished:
+    async def run(self, *arguments: str, timeout: float = 120, **environ: str) -> Finished:
         """Run `ycsync ARGUMENTS` to its end."""
         begun = time.monotonic()
         process = await asyncio.create_subprocess_exec(
@@ -104,14 +104,14 @@ class Place:
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}{path}") as response:
             return response.status, await response.json()
 
-    async def until(self, true: Callable[[], bool], what: str, timeout: float = 20) -> None:
+    async def until(self, true: Callable[[], bool], what: str, timeout: float = 90) -> None:
         """Wait for something that another process does."""
         async with asyncio.timeout(timeout):
             while not true():
                 await asyncio.sleep(0.02)
         assert true(), what
 
-    async def until_log(self, text: str, timeout: float = 20, name: str = "log") -> None:
+    async def until_log(self, text: str, timeout: float = 90, name: str = "log") -> None:
         """Wait for a line."""
         await self.until(lambda: text in self.log(name), text, timeout)
 
