@@ -75,6 +75,9 @@ _STALE = (
     pg.AdminShutdownError,
     pg.CrashShutdownError,
     pg.IdleInTransactionSessionTimeoutError,
+    # The same end, when the server's last word came before the question: the driver finds itself in a state of its own.
+    pg.InternalClientError,
+    pg.InterfaceError,
 )
 _LOST_STATEMENT = (pg.InvalidSQLStatementNameError, pg.DuplicatePreparedStatementError)
 # What the server or a pooler says before it knows who asks: no value of a row can be in it.
