@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ycsync import config
+from ycsync.cli.common import settings_of
 from ycsync.config import Loaded, Secrets, Settings
 from ycsync.config.edit import with_preset
 from ycsync.errors import ConfigError, UsageError
@@ -28,6 +29,28 @@ def test_secrets_come_from_the_environment_else_from_credential_files(tmp_path: 
         "YCLIENTS_USER_TOKEN": "",
     }
     assert config.load_secrets(env) == Secrets("from-env", "from-file-2", None, None, "postgresql://me:pw@host/db")
+
+
+def test_a_command_that_is_typed_reads_the_files_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("preset: night\n")
+    folder, own = tmp_path / "credentials", tmp_path / "own"
+    for each in (folder, own):
+        each.mkdir()
+        (each / "yclients_user_token").write_text(f"of-{each.name}\n")
+    assert config.load(tmp_path / "config.yaml", {}).secrets == Secrets(user_token="of-credentials")
+    assert config.load(tmp_path / "config.yaml", {"CREDENTIALS_DIRECTORY": str(own)}).secrets.user_token == "of-own"
+
+
+def test_secrets_that_only_root_may_read_are_asked_for_in_root_s_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "config.yaml").write_text("preset: night\n")
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # root may read everything
+    assert config.load(tmp_path / "config.yaml", {}).hidden == folder
+    with pytest.raises(UsageError, match="sudo"):
+        settings_of(tmp_path / "config.yaml")
+    # Whoever brings secrets of their own needs none of those.
+    assert config.load(tmp_path / "config.yaml", {"YCLIENTS_USER_TOKEN": "mine"}).hidden is None
 
 
 def test_an_empty_variable_and_an_empty_file_count_as_absent(tmp_path: Path) -> None:

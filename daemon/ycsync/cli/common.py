@@ -15,7 +15,7 @@ import uvloop
 
 from ycsync import logs
 from ycsync.config import Loaded, find_config, load
-from ycsync.errors import YcsyncError
+from ycsync.errors import UsageError, YcsyncError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,8 +29,13 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 
 
 def settings_of(config: Path | None, *, level: str | None = "warning") -> Loaded:
-    """Find, read and check the configuration. Raises ConfigError. `level`: of the log on stderr (None: the file's)."""
+    """Find, read and check the configuration. `level`: of the log on stderr (None: the file's).
+
+    Raises ConfigError, or UsageError when another user's secrets are needed.
+    """
     loaded = load(find_config(config, Path.cwd()), os.environ)
+    if loaded.hidden is not None:
+        raise UsageError(f"{loaded.hidden} holds the secrets and may be read by root only: run this command with sudo.")
     logs.configure(level or loaded.settings.log.level)
     return loaded
 

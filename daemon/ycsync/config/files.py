@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ycsync.config.parse import parse_settings
-from ycsync.config.secrets import Secrets, load_secrets
+from ycsync.config.secrets import Secrets, hidden_folder, load_secrets
 from ycsync.config.settings import Settings
 from ycsync.errors import ConfigError, Problem
 
@@ -23,6 +23,7 @@ class Loaded:
     path: Path
     settings: Settings
     secrets: Secrets
+    hidden: Path | None = None  # a folder of secrets that this user may not read, where none came from elsewhere
 
     @property
     def database_url(self) -> str:
@@ -42,7 +43,7 @@ def find_config(explicit: Path | None, cwd: Path) -> Path:
 
 
 def load(path: Path, env: Mapping[str, str]) -> Loaded:
-    """The file at `path` and the secrets in `env`; raises ConfigError with the mistakes of both."""
+    """The file at `path` and the secrets in `env` or beside the file; raises ConfigError with the mistakes of both."""
     problems: list[Problem] = []
     settings, secrets = Settings(), Secrets()
     try:
@@ -50,12 +51,12 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
     except ConfigError as error:
         problems.extend(error.problems)
     try:
-        secrets = load_secrets(env)
+        secrets = load_secrets(env, path.absolute().parent)
     except ConfigError as error:
         problems.extend(error.problems)
     if problems:
         raise ConfigError(str(path), tuple(problems))
-    return Loaded(path, settings, secrets)
+    return Loaded(path, settings, secrets, hidden_folder(env, path.absolute().parent) if secrets == Secrets() else None)
 
 
 def read_text(path: Path) -> str:

@@ -1,7 +1,12 @@
-"""Where do the secrets come from? The environment, else files that systemd's LoadCredential= put there."""
+"""Where do the secrets come from? The environment, else files that systemd's LoadCredential= put there.
+
+A command that an administrator types has no such folder: it reads the files that LoadCredential= takes them from, which lie
+beside the configuration.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -14,6 +19,7 @@ from ycsync.errors import ConfigError, Problem, UsageError
 _LONGEST: Final = 16_384
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
+FOLDER: Final = "credentials"  # beside the configuration
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -31,13 +37,14 @@ class Secrets:
         return f"Secrets({', '.join(states)})"
 
 
-def load_secrets(env: Mapping[str, str]) -> Secrets:
-    """The secrets in `env`, else in the files of `$CREDENTIALS_DIRECTORY`; an empty one counts as absent.
+def load_secrets(env: Mapping[str, str], beside: Path | None = None) -> Secrets:
+    """The secrets in `env`, else in the files of `$CREDENTIALS_DIRECTORY`, else in those of the folder `credentials` in
+    `beside`, if this user may read it; an empty one counts as absent.
 
     Raises ConfigError with every unusable one; the message names it and never repeats it.
     """
     problems: list[Problem] = []
-    folder = env.get("CREDENTIALS_DIRECTORY", "").strip()
+    folder = env.get("CREDENTIALS_DIRECTORY", "").strip() or _installed(beside)
 
     def find(variable: str, file: str, check: Callable[[str], object]) -> str | None:
         value, origin = env.get(variable, "").strip(), variable
@@ -62,6 +69,22 @@ def load_secrets(env: Mapping[str, str]) -> Secrets:
     if problems:
         raise ConfigError("secrets", tuple(problems))
     return secrets
+
+
+def hidden_folder(env: Mapping[str, str], beside: Path) -> Path | None:
+    """The folder of secrets that would be read, if only another user may."""
+    folder = beside / FOLDER
+    hidden = not env.get("CREDENTIALS_DIRECTORY", "").strip() and folder.is_dir() and not _open(folder)
+    return folder if hidden else None
+
+
+def _installed(beside: Path | None) -> str:
+    folder = None if beside is None else beside / FOLDER
+    return str(folder) if folder is not None and _open(folder) else ""
+
+
+def _open(folder: Path) -> bool:
+    return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _from_file(path: Path) -> str:
