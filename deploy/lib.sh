@@ -20,27 +20,48 @@ fail() {
 
 say() { printf '%s\n' "$*" >&2; }
 
-# Prints the first Python that will do.
+# suits PYTHON: is it new enough, and can it make environments? Says in $why what is wrong.
+suits() {
+    why=''
+    found=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || { why='does not run'; return 1; }
+    case $found in
+        3.[0-9] | 3.10 | 2.*) why="is $found" ;;
+        *) "$1" -c 'import venv, ensurepip' >/dev/null 2>&1 || why="($found) has no venv" ;;
+    esac
+    [ -z "$why" ]
+}
+
+# outside_homes PYTHON: a service with ProtectHome= sees no other.
+outside_homes() {
+    why=''
+    for folder in $("$1" -c 'import os, sys; print(os.path.realpath(sys.base_prefix), os.path.realpath(sys.executable))'); do
+        case $folder in /home/* | /root/* | /run/user/*) why='lies in a home, which the service cannot see' ;; esac
+    done
+    [ -z "$why" ]
+}
+
+# find_python [outside_homes]: prints the first Python that will do.
 find_python() {
     seen=''
-    for name in python3 python3.13 python3.12 python3.11; do
+    for name in python3 /usr/bin/python3 python3.13 python3.12 python3.11; do
         path=$(command -v "$name" 2>/dev/null) || continue
-        version=$("$path" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue
-        case $version in
-            3.[0-9] | 3.10 | 2.*) seen="$seen $path is $version;" ;;
-            *)
-                if "$path" -c 'import venv, ensurepip' >/dev/null 2>&1; then
-                    printf '%s\n' "$path"
-                    return 0
-                fi
-                seen="$seen $path ($version) has no venv;"
-                ;;
-        esac
+        if suits "$path" && { [ -z "${1-}" ] || "$1" "$path"; }; then
+            printf '%s\n' "$path"
+            return 0
+        fi
+        seen="$seen $path $why;"
     done
     fail "ycsync needs python3, 3.11 or newer, with venv. Found:${seen:- no python3 at all.}" \
         'Debian, Ubuntu:  apt-get install python3 python3-venv' \
         'Fedora, RHEL 9:  dnf install python3.12' \
         'Alpine is not supported: its C library has no ready-made PostgreSQL server package for Python.'
+}
+
+# install_packages BIN LOCK: into the environment whose commands are in BIN.
+install_packages() {
+    "$1/python" -m pip install -qq --require-virtualenv --require-hashes --no-deps --only-binary :all: -r "$2" ||
+        fail "The packages of $2 could not be installed (pip's message is above)." \
+            'It needs a package registry that pip can reach, the first time.'
 }
 
 # make_venv LOCK: sets $bin to the folder of the environment's commands.
@@ -73,10 +94,7 @@ make_venv() {
     fi
     if [ "$(stamp "packages-$lock")" != "$packages" ]; then
         say "ycsync: installing the packages of $lock (once)"
-        "$bin/python" -m pip install -qq --require-virtualenv --require-hashes --no-deps \
-            --only-binary :all: -r "$lock" ||
-            fail "The packages of $lock could not be installed (pip's message is above)." \
-                'The first run needs a package registry that pip can reach; later runs need none.'
+        install_packages "$bin" "$lock"
         printf '%s\n' "$packages" >"$stamps/packages-$lock"
     fi
     if [ "$(stamp project)" != "$project" ]; then
@@ -85,6 +103,21 @@ make_venv() {
         printf '%s\n' "$project" >"$stamps/project"
     fi
     exec 9>&-
+}
+
+# fetch_wheels PYTHON: the packages of requirements.lock as files in .cache/wheels, for deploy/install --wheels.
+fetch_wheels() {
+    stamps=$PWD/.cache/wheels
+    wanted="$(cksum <requirements.lock) $("$1" -c 'import sys; print(sys.version_info[:2])')"
+    [ "$(stamp .wanted)" != "$wanted" ] || return 0
+    rm -rf .cache/wheels .cache/fetching
+    mkdir -p .cache
+    "$1" -m venv .cache/fetching
+    say 'ycsync: fetching the packages of requirements.lock (once)'
+    .cache/fetching/bin/python -m pip download -qq --require-hashes --no-deps --only-binary :all: \
+        -d .cache/wheels -r requirements.lock || fail "The packages could not be fetched (pip's message is above)."
+    rm -rf .cache/fetching
+    printf '%s\n' "$wanted" >.cache/wheels/.wanted
 }
 
 stamp() { cat "$stamps/$1" 2>/dev/null || :; }

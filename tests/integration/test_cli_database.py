@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 from filled import PHONE, SALONS, fill, values, write_config
 from filled import execute as sql
 from ycsync.cli import app
+from ycsync.sql import migrations
 
 RUNNER = CliRunner()
 TABLES = (
@@ -155,3 +156,25 @@ def test_a_mistyped_salon_is_not_paused(config: Path, filled: str) -> None:
     assert result.exit_code == 2
     assert "no such salon" in result.stderr
     assert values(filled, "select count(*) from yclients.pauses") == [(0,)]
+
+
+@pytest.mark.parametrize(("works_with", "code"), [(len(migrations()), 0), (len(migrations()) + 1, 1), (None, 1)])
+def test_an_older_ycsync_goes_on_with_a_newer_schema_if_that_says_so(
+    config: Path, database_url: str, works_with: int | None, code: int
+) -> None:
+    call(config, "db", "migrate")
+    sql(
+        database_url,
+        f"insert into yclients.schema_migrations values (99, 'later', now(), {works_with or 'null'})",
+        "alter table yclients.clients add column later text",
+    )
+    result = call(config, "db", "migrate")
+    assert result.exit_code == code
+    assert ("newer than this ycsync knows" in result.stderr) == (code == 1)
+
+
+def test_the_record_of_a_schema_from_before_ways_back_is_brought_up_to_date(config: Path, database_url: str) -> None:
+    call(config, "db", "migrate")
+    sql(database_url, "alter table yclients.schema_migrations drop column works_with")
+    assert "up to date" in call(config, "db", "migrate").stdout
+    assert values(database_url, "select count(works_with) from yclients.schema_migrations") == [(0,)]

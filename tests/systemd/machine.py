@@ -13,6 +13,10 @@ from pathlib import Path
 SDNS = Path(__file__).parent / "sdns"
 CHECKOUT = Path(__file__).parents[2]
 HOME = "/opt/ycsync"
+WHEELS = CHECKOUT / ".cache" / "wheels"
+BROUGHT = (
+    "daemon", "deploy", "systemd", "docs", "config.yaml", "pyproject.toml", "requirements.lock", "README.md", "LICENSE",
+)  # fmt: skip
 
 
 class Machine:
@@ -68,6 +72,23 @@ class Machine:
             for path in (Path(folder) / name for name in names):
                 if not path.is_symlink():
                     path.chmod(path.stat().st_mode | 0o444)
+
+    def bring_checkout(self) -> None:
+        """Puts this checkout where an administrator would have cloned it, and its packages as files beside it."""
+        if not WHEELS.is_dir():
+            raise AssertionError(f"no {WHEELS}: ./deploy/test fetches the packages that deploy/install installs")
+        self._binds[WHEELS] = "/root/wheels"
+        for name in BROUGHT:
+            source, target = CHECKOUT / name, self.files / "root" / "ycsync" / name
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(source, target)
+
+    def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs deploy/install there."""
+        return self.run("/root/ycsync/deploy/install", *options, check=check, timeout_s=300)
 
     def boot(self) -> None:
         binds = "\n".join(f"{source}\t{target}" for source, target in self._binds.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import typer
@@ -11,8 +12,9 @@ from ycsync.cli.common import ConfigOption, command
 from ycsync.cli.common import run as run_loop
 from ycsync.config import Loaded, find_config, parse_settings
 from ycsync.config.files import read_text
+from ycsync.errors import ConfigError
 from ycsync.notify import Notifier
-from ycsync.service.control import reload_service
+from ycsync.service.control import ReloadFailed, reload_service
 from ycsync.service.daemon import Daemon, serve
 from ycsync.service.runtime import Server
 
@@ -40,8 +42,14 @@ def run(config: ConfigOption = None) -> int:
 def reload(config: ConfigOption = None) -> int:
     """Check the configuration, make the running service take it, and wait until it has. A bad file changes nothing."""
     path = find_config(config, Path.cwd())
-    # The settings only: systemd does not show the credentials to an ExecReload= command.
-    parse_settings(read_text(path), str(path))
+    try:
+        # The settings only: systemd does not show the credentials to an ExecReload= command.
+        parse_settings(read_text(path), str(path))
+    except ConfigError:
+        # The service refuses it too, and from then on says so in its log and in `status`.
+        with suppress(ReloadFailed):
+            reload_service(path)
+        raise
     told = reload_service(path)
     if told is None:
         print(f"No service runs with {path}; there is nothing to reload.")

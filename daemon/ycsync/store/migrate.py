@@ -2,10 +2,14 @@
 
 Numbered migrations run once each, in one transaction under an advisory lock, so that several processes may start together.
 A schema that holds tables of the same names with other columns is somebody else's: nothing is written to it.
+
+A migration that only adds says so in its first line, `-- works with: N`: a ycsync whose newest migration is N goes on with the
+newer schema. That is the way back after an upgrade.
 """
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from ycsync import sql
@@ -19,6 +23,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """
+_WORKS_WITH = re.compile(r"-- works with: (\d+)\n")
 _TYPES = {"timestamptz": "timestamp with time zone"}
 
 
@@ -40,22 +45,30 @@ async def migrate(database: Database) -> tuple[int, ...]:
                 await connection.execute(f"create schema {sql.quoted(schema)}")
             await connection.execute(
                 f"create table {sql.quoted(schema)}.schema_migrations "
-                "(version integer primary key, file text not null, applied_at timestamptz not null default now())"
+                "(version integer primary key, file text not null, applied_at timestamptz not null default now(), "
+                "works_with integer)"
             )
+        table = f"{sql.quoted(schema)}.schema_migrations"
+        if "schema_migrations" in present and "works_with" not in present["schema_migrations"]:
+            await connection.execute(f"alter table {table} add column works_with integer")
         known = sql.migrations()
         if newer := applied - {version for version, _ in known}:
-            raise DatabaseError(
-                f"{database.where}: schema {schema} is at version {max(newer)}, newer than this ycsync knows "
-                f"({known[-1][0]}). Install the newer ycsync again."
-            )
+            rows = await connection.fetch(f"select works_with from {table} where version = any($1::int[])", list(newer))
+            if any(row["works_with"] is None or row["works_with"] > known[-1][0] for row in rows):
+                raise DatabaseError(
+                    f"{database.where}: schema {schema} is at version {max(newer)}, newer than this ycsync knows "
+                    f"({known[-1][0]}). Install the newer ycsync again."
+                )
         for version, file in known:
             if version in applied:
                 continue
             text = sql.read(file).replace("@schema_literal", schema.replace("'", "''"))
+            works_with = _WORKS_WITH.match(text)
             await connection.execute(text.replace("@schema", sql.quoted(schema)))
             await connection.execute(
-                f"insert into {sql.quoted(schema)}.schema_migrations (version, file) values ($1, $2)", version, file
-            )
+                f"insert into {table} (version, file, works_with) values ($1, $2, $3)",
+                version, file, None if works_with is None else int(works_with[1]),
+            )  # fmt: skip
             ran.append(version)
         _check(schema, await _columns(connection, schema), database.where)
     return tuple(ran)

@@ -1,0 +1,263 @@
+"""Does a stranger get from a bare machine to a running service and back, and does it bear what happens to services?
+
+One machine, one life: installed from the checkout, used, frozen, starved, upgraded, taken back, and removed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from systemd.installed import CONFIG, TOKENS, Installed
+from systemd.machine import CHECKOUT, HOME, Machine
+
+pytestmark = [
+    pytest.mark.systemd,
+    pytest.mark.installed,
+    pytest.mark.xdist_group("systemd"),
+    pytest.mark.timeout(400),
+]
+
+# Everything of a machine's disk that could hold something of ours.
+FILES = "find / -xdev ( -path /proc -o -path /sys -o -path /dev -o -path /run/share -o -path /root ) -prune -o -print"
+# What the system itself writes while it runs.
+OF_SYSTEMD = (
+    "/var/log/journal",
+    "/run/systemd",
+    "/run/log",
+    "/run/udev",
+    "/var/lib/systemd",
+    "/tmp/systemd-private",
+    "/var/tmp/",
+)
+LEAK = """\
+import sys, threading, time
+from pathlib import Path
+def leak():
+    while not Path("/run/ycsync/leak").exists(): time.sleep(0.05)
+    Path("/run/ycsync/leak").unlink()
+    hoard = []
+    while True: hoard.append(bytearray(b"x" * 1_000_000))
+threading.Thread(target=leak, daemon=True).start()
+from ycsync.cli import main
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    machine = Machine(tmp_path_factory.mktemp("bare") / "machine")
+    machine.bring_checkout()
+    machine.boot()
+    yield machine
+    machine.stop()
+
+
+@pytest.fixture(scope="module")
+def before(bare: Machine) -> set[str]:
+    """The files of the machine before anything was installed."""
+    return files(bare)
+
+
+@pytest.fixture(scope="module")
+def first_words(bare: Machine, before: set[str]) -> str:
+    """What deploy/install said."""
+    return bare.install("--wheels", "/root/wheels").stderr
+
+
+@pytest.fixture(scope="module")
+def machine(bare: Machine, first_words: str) -> Installed:
+    """Installed, configured for the simulator, with tokens."""
+    installed = Installed(bare)
+    installed.give_tokens()
+    installed.point_at_simulator()
+    return installed
+
+
+def files(machine: Machine) -> set[str]:
+    found = machine.run(*FILES.split(" ")).stdout.splitlines()
+    return {path for path in found if not path.startswith(OF_SYSTEMD)}
+
+
+def drop_in(machine: Installed, name: str, text: str) -> None:
+    """A setting of the administrator's own, for this boot."""
+    machine.machine.write(f"/run/systemd/system/ycsync.service.d/{name}.conf", f"[Service]\n{text}\n")
+    machine.systemctl("daemon-reload")
+
+
+def test_one_command_installs_and_says_what_is_left_to_do(bare: Machine, first_words: str) -> None:
+    assert "ycsync 0.1.0 is installed" in first_words
+    assert "/etc/ycsync/credentials/yclients_user_token" in first_words
+    assert "systemctl start ycsync" in first_words
+    assert bare.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
+    assert bare.run("cat", CONFIG).stdout == (CHECKOUT / "config.yaml").read_text()
+    assert bare.run("stat", "-c", "%a %U", "/etc/ycsync/credentials").stdout == "700 root\n"
+    modes = bare.run("find", "/etc/ycsync/credentials", "-type", "f", "-printf", "%m\\n").stdout.split()
+    assert set(modes) == {"600"}
+    assert bare.show("UnitFileState") == "enabled"
+
+
+def test_without_tokens_it_does_not_start_and_says_which_file_to_fill(bare: Machine, first_words: str) -> None:
+    assert bare.systemctl("start", "ycsync", check=False).returncode != 0
+    assert bare.show("NRestarts") == "0"
+    assert "yclients_partner_token" in bare.journal()
+
+
+def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) -> None:
+    machine.begin()
+    assert machine.show("ActiveState") == "active"
+    machine.until_status("filling")
+    machine.run("ycsync", "preset", "use", "balanced")  # which reloads the service
+    machine.systemctl("reload", "ycsync")
+    assert machine.status()["preset"] == "balanced"
+
+    machine.edit("preset: balanced", "preset: frantic")
+    refused = machine.systemctl("reload", "ycsync", check=False)
+    assert refused.returncode != 0
+    assert machine.show("ActiveState") == "active"
+    assert "frantic" in machine.machine.journal()
+    machine.until_status("last reload refused")
+    machine.edit("preset: frantic", "preset: aggressive")
+    machine.systemctl("reload", "ycsync")
+
+    begun = time.monotonic()
+    machine.systemctl("stop", "ycsync")
+    assert time.monotonic() - begun < 2.5
+    assert machine.show("Result") == "success"
+    assert machine.run("pgrep", "-x", "postgres", check=False).stdout == ""
+    entries = machine.journal_entries()
+    priority = {entry["MESSAGE"].split(" ")[0]: entry["PRIORITY"] for entry in entries if "event=" in entry["MESSAGE"]}
+    assert priority["event=service.ready"] == "6"
+    assert priority["event=config.rejected"] == "3"
+    assert priority["event=service.stopped"] == "6"
+    assert not any(token in machine.machine.journal() for token in TOKENS.values())
+
+    machine.systemctl("start", "ycsync")
+    machine.until_complete()
+    assert machine.run("ycsync", "verify").stdout.count("PASS") == 6
+    machine.systemctl("stop", "simulator")
+    counted = machine.machine.journal("simulator")
+    assert "429" not in counted.rsplit("answers", 1)[-1].splitlines()[0], counted
+
+
+def test_a_killed_service_goes_on_where_it_was(machine: Installed) -> None:
+    machine.begin()
+    done = machine.until_done(300)
+    machine.systemctl("kill", "--kill-whom=main", "--signal=KILL", "ycsync")
+    machine.machine.wait_for("NRestarts", "1")
+    assert machine.until_done(1) >= done
+    machine.until_complete()
+
+
+def test_a_frozen_loop_is_ended_by_the_watchdog_and_starts_again(machine: Installed) -> None:
+    drop_in(machine, "watchdog", "WatchdogSec=3")
+    machine.begin()
+    done = machine.until_done(300)
+    machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", "ycsync")
+    machine.machine.wait_for("NRestarts", "1", timeout_s=60)
+    assert "Watchdog timeout" in machine.machine.journal()
+    assert machine.until_done(1) >= done
+    machine.until_complete()
+    machine.run("rm", "/run/systemd/system/ycsync.service.d/watchdog.conf")
+
+
+def test_a_service_that_eats_its_memory_is_ended_alone_and_starts_again(machine: Installed) -> None:
+    machine.machine.write(f"{HOME}/leak.py", LEAK)
+    start = f"ExecStart=\nExecStart={HOME}/venv/bin/python {HOME}/leak.py run --config {CONFIG}"
+    drop_in(machine, "leak", f"{start}\nMemoryMax=200M")
+    machine.begin()
+    done = machine.until_done(300)
+    machine.run("touch", "/run/ycsync/leak")
+    machine.machine.wait_for("NRestarts", "1", timeout_s=60)
+    assert "KILL" in machine.machine.journal() or "oom-kill" in machine.machine.journal()
+    assert machine.until_done(1) >= done
+    machine.until_complete()
+    machine.run("rm", "/run/systemd/system/ycsync.service.d/leak.conf", f"{HOME}/leak.py")
+    machine.systemctl("daemon-reload")
+
+
+def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
+    machine.begin()
+    done = machine.until_done(300)
+    machine.simulate(token="synthetic-other")
+    machine.until_status("1 stopped")
+    assert any("token" in (one["error"] or "") for one in machine.status()["streams"])
+    machine.give_tokens(yclients_user_token="synthetic-other")
+    machine.systemctl("restart", "ycsync")
+    assert machine.until_done(1) >= done
+    machine.until_complete()
+    machine.give_tokens()
+
+
+def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> None:
+    machine.begin()
+    machine.until_complete()
+    mine = machine.run("cat", CONFIG).stdout
+    source = "/root/ycsync/daemon/ycsync"
+    machine.run("sed", "-i", "s/0\\.1\\.0/0.2.0/", f"{source}/__init__.py")
+    newest = sorted(machine.run("ls", f"{source}/sql/migrations").stdout.split())[-1][:4]
+    machine.machine.write(
+        f"{source}/sql/migrations/0099_more.sql",
+        f"-- works with: {int(newest)}\nalter table @schema.clients add column more text;\n",
+    )
+    machine.machine.install("--wheels", "/root/wheels")
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.2.0\n"
+    assert machine.show("ActiveState") == "active"
+    assert "event=service.ready" in machine.machine.journal()
+    machine.until_complete()
+    assert machine.run("cat", CONFIG).stdout == mine
+
+    machine.machine.install("--back")
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
+    assert machine.show("ActiveState") == "active"
+    machine.until_complete()
+
+
+def test_an_upgrade_that_does_not_start_goes_back_by_itself(machine: Installed) -> None:
+    machine.begin()
+    source = "/root/ycsync/daemon/ycsync/service/daemon.py"
+    good = machine.run("cat", source).stdout
+    machine.machine.write(source, good.replace("check_tokens(self.loaded.secrets)", "raise YcsyncError('a bad release')"))
+    said = machine.machine.install("--wheels", "/root/wheels", check=False)
+    machine.machine.write(source, good)
+    assert said.returncode != 0
+    assert "The release from before is in use again (ycsync 0.1.0)" in said.stderr
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
+    assert machine.show("ActiveState") == "active"
+    machine.until_complete()
+
+
+def test_a_configuration_that_the_new_release_refuses_stops_the_upgrade_before_it_begins(machine: Installed) -> None:
+    machine.begin()
+    running = machine.show("MainPID")
+    release = machine.run("readlink", f"{HOME}/venv").stdout
+    machine.edit("preset: aggressive", "preset: frantic")
+    said = machine.machine.install("--wheels", "/root/wheels", check=False)
+    machine.edit("preset: frantic", "preset: aggressive")
+    assert said.returncode != 0
+    assert "frantic" in said.stderr
+    assert "Nothing was changed" in said.stderr
+    assert machine.show("MainPID") == running
+    assert machine.run("readlink", f"{HOME}/venv").stdout == release
+    assert len(machine.run("ls", f"{HOME}/releases").stdout.split()) <= 2
+
+
+def test_uninstalling_keeps_what_is_yours_until_it_is_purged(machine: Installed, before: set[str]) -> None:
+    machine.begin()
+    machine.until_done(300)
+    kept = machine.run("/root/ycsync/deploy/uninstall").stdout
+    assert "/etc/ycsync" in kept
+    assert "/var/lib/private/ycsync" in kept
+    assert machine.run("cat", "/etc/ycsync/credentials/yclients_user_token").stdout == "synthetic-user\n"
+    assert machine.systemctl("cat", "ycsync", check=False).returncode != 0
+    assert machine.run("pgrep", "-f", "ycsync run", check=False).stdout == ""
+
+    machine.machine.install("--wheels", "/root/wheels")
+    assert machine.systemctl("start", "ycsync").returncode == 0
+    assert machine.until_done(1) >= 300
+    machine.systemctl("stop", "simulator")
+    machine.run("rm", "/etc/systemd/system/simulator.service")
+    machine.run("/root/ycsync/deploy/uninstall", "--purge")
+    assert files(machine.machine) - before == set()
