@@ -112,6 +112,16 @@ def test_a_missing_file_names_all_that_were_tried(tmp_path: Path, monkeypatch: p
     assert config.find_config(None, tmp_path) == tmp_path / "etc.yaml"
 
 
+def test_in_a_checkout_the_installed_file_comes_before_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ycsync.config.files.INSTALLED", tmp_path / "etc.yaml")
+    (tmp_path / "daemon" / "ycsync").mkdir(parents=True)
+    (tmp_path / "config.yaml").write_text("")
+    assert config.find_config(None, tmp_path) == tmp_path / "config.yaml"
+    (tmp_path / "etc.yaml").write_text("")
+    assert config.find_config(None, tmp_path) == tmp_path / "etc.yaml"
+    assert config.find_config(Path("config.yaml"), tmp_path) == tmp_path / "config.yaml"
+
+
 def test_the_environment_wins_over_the_file_for_the_database(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("database: {url: postgresql://file/db}")

@@ -22,6 +22,9 @@ COLOURS = {
     "stopped": "red",
     "FAIL": "red",
     "off": "dim",
+    "ok": "green",
+    "WARN": "yellow",
+    "-": "dim",
     "High": "red",
     "Low": "green",
     "Very low": "green",
@@ -74,10 +77,11 @@ def narrow(grid: Grid) -> bool:
     return colour() and max(map(cell_len, grid.plain().splitlines())) > Console().width
 
 
-def painted(word: str) -> str:
-    """The word, coloured on a terminal."""
-    codes = {"green": "32", "red": "31"}
-    return f"\x1b[{codes[COLOURS[word]]}m{word}\x1b[0m" if colour() else word
+def painted(word: str, width: int = 0) -> str:
+    """The word, at least so wide, coloured on a terminal."""
+    codes = {"green": "32", "red": "31", "yellow": "33", "dim": "2"}
+    text = f"{word:<{width}}"
+    return f"\x1b[{codes[COLOURS[word]]}m{text}\x1b[0m" if colour() else text
 
 
 def span(seconds: float | None) -> str:

@@ -10,14 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from ycsync.api import Api, Request, Tally
-from ycsync.api import endpoints as ep
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
 from ycsync.cli.output import Grid, narrow, number, percent, show, span
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
-from ycsync.errors import ApiError, DatabaseError, NotFound, UsageError
-from ycsync.model import parse_companies
+from ycsync.errors import DatabaseError, UsageError
 from ycsync.plan.cost import (
     RTT_S,
     Cost,
@@ -28,15 +25,12 @@ from ycsync.plan.cost import (
     prefers_by_client,
     quiet_requests_per_day,
 )
-from ycsync.plan.scan import Ask
-from ycsync.plan.sweep import Window
+from ycsync.service import census
 from ycsync.service.engine import open_engine
 from ycsync.service.runtime import open_database
 from ycsync.store.report import Report
-from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
 
 AT_ONCE = 6
-SMALLEST_PAGE = 20
 DOCUMENTED_PAGE = 300
 COSTS = ("requests", "batches", "duration", "limit", "risk")
 
@@ -122,13 +116,13 @@ async def _live(loaded: Loaded) -> list[Size]:
         open_engine(loaded, database, role="plan") as engine,
     ):
         tries = loaded.settings.active.max_retries + 1
-        companies = loaded.settings.companies or await _companies(engine.api, tries)
+        companies = loaded.settings.companies or tuple((await census.managed(engine.api, tries)).salons)
         places = asyncio.Semaphore(AT_ONCE)
 
         async def size(company: int) -> Size:
             async with places:
-                clients = await _count(engine.api, ep.clients(company, Ask(1, 1), None), tries)
-                visits = await _count(engine.api, ep.records(company, Window(), 1), tries)
+                clients = await census.clients(engine.api, company, tries)
+                visits = await census.visits(engine.api, company, tries)
                 return Size(company, clients, visits)
 
         tasks = [asyncio.create_task(size(company)) for company in companies]
@@ -138,40 +132,6 @@ async def _live(loaded: Loaded) -> list[Size]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _companies(api: Api, tries: int) -> tuple[int, ...]:
-    """The active salons of the user token."""
-    active: dict[int, bool] = {}
-    for page in range(1, MAX_PAGES):
-        answer = await api.fetch(ep.companies(page, COMPANIES_A_PAGE), Tally(), tries=tries)
-        parsed = parse_companies(answer.rows)
-        new = [row for row in parsed.rows if row.id not in active]
-        active.update((row.id, row.active) for row in new)
-        # As sync.lists reads it: the server chooses the page's size, and no page is as small as that but the last.
-        if not new or parsed.seen < SMALLEST_PAGE or (answer.total is not None and len(active) >= answer.total):
-            break
-    found = tuple(sorted(company for company, is_active in active.items() if is_active))
-    if not found:
-        raise ApiError("companies: the user token manages no active salon. Give its user access to one in YCLIENTS.")
-    return found
-
-
-async def _count(api: Api, request: Request, tries: int) -> int:
-    """How many rows the list has, from an answer of one row."""
-    try:
-        answer = await api.fetch(request, Tally(), tries=tries)
-    except NotFound:
-        if request.endpoint != "clients":
-            raise
-        # The list of full cards is formally deprecated; this is its successor.
-        answer = await api.fetch(ep.clients_search(request.company, Ask(1, 1)), Tally(), tries=tries)
-    if answer.total is None:
-        raise ApiError(
-            f"salon {request.company}, {request.endpoint}: YCLIENTS does not say how many there are. "
-            "Give the counts: --clients N --visits M."
-        )
-    return answer.total
 
 
 def _costs(settings: Settings, sizes: Sequence[Size]) -> list[tuple[str, Cost, Cost]]:

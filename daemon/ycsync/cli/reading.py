@@ -10,7 +10,7 @@ from ycsync.config import Loaded
 from ycsync.errors import DatabaseUnavailable
 from ycsync.service.runtime import open_database
 from ycsync.store.database import Database
-from ycsync.store.embedded import default_root
+from ycsync.store.embedded import default_root, exists
 
 
 @asynccontextmanager
@@ -19,11 +19,7 @@ async def reading(loaded: Loaded, *, size: int = 2) -> AsyncIterator[Database]:
     if loaded.database_url == "embedded":
         # `open_database` would make an empty server, which is no answer to a question about data.
         root = default_root(os.environ)
-        try:
-            there = (root / "data").exists()
-        except PermissionError:
-            there = True  # another user's: opening it says so
-        if not there:
+        if not exists(root):
             raise DatabaseUnavailable(
                 f"{root}: there is no embedded database yet. Start the service or run `ycsync sync`; "
                 "if the service runs as another user, run this command as that user or as root."

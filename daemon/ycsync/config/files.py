@@ -32,8 +32,14 @@ class Loaded:
 
 
 def find_config(explicit: Path | None, cwd: Path) -> Path:
-    """`explicit`, else config.yaml in `cwd`, else the installed one; ConfigError names all tried."""
+    """`explicit`, else config.yaml in `cwd`, else the installed one; ConfigError names all tried.
+
+    In a checkout of ycsync itself config.yaml is the example: there the installed one, if any, comes first. Who has just run
+    deploy/install stands in one.
+    """
     tried = (cwd / "config.yaml", INSTALLED) if explicit is None else (cwd / explicit,)
+    if explicit is None and (cwd / "daemon" / "ycsync").is_dir():
+        tried = tried[::-1]
     for path in tried:
         if path.exists() and not path.is_dir():
             return path

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from ycsync.config.parse import check_database_url
@@ -20,6 +21,18 @@ _LONGEST: Final = 16_384
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
 FOLDER: Final = "credentials"  # beside the configuration
+
+
+_PLACES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "partner_token": ("YCLIENTS_PARTNER_TOKEN", "yclients_partner_token"),
+        "user_token": ("YCLIENTS_USER_TOKEN", "yclients_user_token"),
+        "login": ("YCLIENTS_LOGIN", "yclients_login"),
+        "password": ("YCLIENTS_PASSWORD", "yclients_password"),
+        "database_url": ("YCSYNC_DATABASE_URL", "database_url"),
+    }
+)
+"""Each secret's variable and file."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,15 +73,24 @@ def load_secrets(env: Mapping[str, str], beside: Path | None = None) -> Secrets:
         return value or None
 
     secrets = Secrets(
-        partner_token=find("YCLIENTS_PARTNER_TOKEN", "yclients_partner_token", _check_token),
-        user_token=find("YCLIENTS_USER_TOKEN", "yclients_user_token", _check_token),
-        login=find("YCLIENTS_LOGIN", "yclients_login", _check_text),
-        password=find("YCLIENTS_PASSWORD", "yclients_password", _check_text),
-        database_url=find("YCSYNC_DATABASE_URL", "database_url", check_database_url),
+        **{name: find(variable, file, _CHECKS.get(name, _check_text)) for name, (variable, file) in _PLACES.items()}
     )
     if problems:
         raise ConfigError("secrets", tuple(problems))
     return secrets
+
+
+def missing_secrets(secrets: Secrets) -> tuple[tuple[str, str], ...]:
+    """Which of the tokens that no request goes without are not there: what each is, and its file."""
+    lacking = [] if secrets.partner_token else [("partner token", "yclients_partner_token")]
+    if not secrets.user_token and not (secrets.login and secrets.password):
+        lacking.append(("user token", "yclients_user_token"))
+    return tuple(lacking)
+
+
+def secret_files() -> tuple[str, ...]:
+    """The names of the files."""
+    return tuple(file for _, file in _PLACES.values())
 
 
 def hidden_folder(env: Mapping[str, str], beside: Path) -> Path | None:
@@ -114,3 +136,8 @@ def _check_token(value: str) -> None:
 def _check_text(value: str) -> None:
     if not value.isprintable():
         raise UsageError("holds a line break or a control character: give the bare value")
+
+
+_CHECKS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
+    {"partner_token": _check_token, "user_token": _check_token, "database_url": check_database_url}
+)

@@ -119,6 +119,13 @@ def translated(where: str) -> Iterator[None]:
             f"{where}: the password or role is not accepted. Set YCSYNC_DATABASE_URL (or the credential database_url) "
             "to a URL with the right role and password."
         ) from exc
+    except pg.InternalServerError as exc:
+        if "tenant or user not found" not in str(exc).lower():
+            raise DatabaseError(f"{where}: the database refused a statement ({type(exc).__name__}).") from exc
+        raise DatabaseUnavailable(
+            f"{where}: Supabase's pooler knows no such project or user. The user there is called <role>.<project ref>, and the "
+            "region in the host name must be the project's: copy the URL from Connect in its dashboard."
+        ) from exc
     except pg.InvalidCatalogNameError as exc:
         raise DatabaseUnavailable(f"{where}: there is no such database. Create it, or correct database.url.") from exc
     except pg.InsufficientPrivilegeError as exc:
@@ -194,16 +201,23 @@ class Database:
         where: str,
         within_s: float = COMMAND_TIMEOUT_S,
         silence: _Silence | None = None,
+        door: _Door | None = None,
     ) -> None:
         self.pool = pool
         self.schema = schema
         self.where = where
         self._within_s = within_s
         self._silence = _Silence() if silence is None else silence
+        self._door = door
 
     def within(self, seconds: float) -> Database:
         """The same pool, for statements that are small: who does not answer so soon hangs."""
-        return Database(self.pool, self.schema, self.where, seconds, self._silence)
+        return Database(self.pool, self.schema, self.where, seconds, self._silence, self._door)
+
+    @property
+    def pooled(self) -> bool:
+        """Does a pooler stand between?"""
+        return self._door is not None and self._door.pooled
 
     @property
     def patience_s(self) -> float:
@@ -298,7 +312,7 @@ async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10
             f"{where}: the pooler gives each statement another session (PgBouncer's pool_mode = statement) and refuses "
             "transactions; ycsync cannot store a page whole there. Use pool_mode = transaction or session, or connect directly."
         ) from exc
-    return Database(pool, schema, where)
+    return Database(pool, schema, where, door=door)
 
 
 class _NoTransactions(Exception):

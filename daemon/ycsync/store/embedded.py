@@ -84,6 +84,14 @@ def default_root(env: Mapping[str, str]) -> Path:
     return Path(home) / ".local" / "share" / "ycsync" / "postgres"
 
 
+def exists(root: Path) -> bool:
+    """Was a server made there? One that another user's rights hide is: opening it says so."""
+    try:
+        return (root / "data").exists()
+    except PermissionError:
+        return True
+
+
 @dataclass(frozen=True, slots=True)
 class _Account:
     """Whom the server runs as when root starts it."""

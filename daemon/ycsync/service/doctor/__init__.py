@@ -1,0 +1,8 @@
+"""What can be wrong with an installation, and what is to be done about each? Nothing is changed by looking."""
+
+from __future__ import annotations
+
+from ycsync.service.doctor.examine import examine
+from ycsync.service.doctor.finding import Finding, as_json, well
+
+__all__ = ["Finding", "as_json", "examine", "well"]

@@ -1,0 +1,208 @@
+"""Does YCLIENTS answer, is the clock right, and what do the tokens open, salon by salon?"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import ssl
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from ycsync.api import Api, UserToken, new_session
+from ycsync.config import Loaded
+from ycsync.errors import AccessDenied, ApiError, Throttled
+from ycsync.limiter import Budget, Lease
+from ycsync.service import census
+from ycsync.service.doctor.database import Looked
+from ycsync.service.doctor.finding import Finding, Findings
+from ycsync.service.engine import open_engine, rates_of
+
+AT_ONCE = 4
+CONNECT_S = 8.0
+SKEW_S = 60.0
+CERTIFICATE_DAYS = 14
+PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+async def reach(loaded: Loaded) -> Findings:
+    """Name, connection and certificate; costs no request."""
+    yclients = loaded.settings.yclients
+    parts = urlsplit(yclients.base_url)
+    host, encrypted = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if encrypted else 80)
+    try:
+        context = ssl.create_default_context(cafile=yclients.ca_file) if encrypted else None
+    except OSError as error:
+        says = f"yclients.ca_file: {yclients.ca_file} cannot be read ({error.strerror or type(error).__name__})"
+        return [Finding("network", "fail", says, "Name a file of PEM certificates, or leave the key out.")]
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, writer = await asyncio.open_connection(host, port, ssl=context)
+    except socket.gaierror:
+        return [
+            Finding(
+                "network", "fail", f"the name {host} is not found", "Look at DNS (resolvectl query) and at yclients.base_url."
+            )
+        ]
+    except ssl.SSLCertVerificationError as error:
+        return [
+            Finding(
+                "network", "fail", f"the certificate of {host} is not accepted: {error.verify_message}",
+                "Behind a proxy that opens TLS, name its CA in yclients.ca_file; else look at this machine's clock and at "
+                "the package ca-certificates.",
+            )
+        ]  # fmt: skip
+    except ssl.SSLError as error:
+        says = f"{host}:{port} does not speak TLS as it should ({error.reason or type(error).__name__})"
+        return [Finding("network", "fail", says, "Is yclients.base_url right?")]
+    except (OSError, TimeoutError) as error:
+        why = f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
+        proxy = " A proxy is set in the environment: ycsync connects directly." if any(map(os.environ.get, PROXIES)) else ""
+        return [
+            Finding(
+                "network",
+                "fail",
+                f"{host}:{port} cannot be reached: {why}",
+                f"Look at firewall, route and yclients.base_url.{proxy}",
+            )
+        ]
+    certificate = writer.get_extra_info("peercert") or {}
+    writer.close()
+    if not encrypted:
+        level, remedy = (
+            ("ok", "") if host in ("localhost", "127.0.0.1", "::1") else ("warn", "Write https:// in yclients.base_url.")
+        )
+        return [Finding("network", "ok" if level == "ok" else "warn", f"{host}:{port} answers, without encryption", remedy)]
+    days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86_400 if "notAfter" in certificate else None
+    if days is not None and days < CERTIFICATE_DAYS and yclients.ca_file is not None:
+        says = f"the certificate of {host} ends in {days:.0f} days"
+        return [Finding("network", "warn", says, "Whoever runs the proxy must renew it.")]
+    return [Finding("network", "ok", f"{host}:{port} answers, and its certificate is good")]
+
+
+class Alone:
+    """The budget where no schema holds one yet, so that nobody else uses it: one request after the other, never too soon."""
+
+    def __init__(self, per_second: int, per_minute: int) -> None:
+        self._apart_s = 1.1 * max(1 / per_second, 60 / per_minute)
+        self._turn = asyncio.Lock()
+        self._next = 0.0
+
+    async def acquire(self, company: int, priority: int = 0) -> Lease:
+        """The right to send one request now."""
+        async with self._turn:
+            await asyncio.sleep(max(0.0, self._next - time.monotonic()))
+            self._next = time.monotonic() + self._apart_s
+        return Lease(0, 0, 0, 0, datetime.now(UTC))
+
+    def still_good(self, lease: Lease) -> bool:
+        """It was given a moment ago."""
+        return True
+
+    def answered(self, lease: Lease) -> None:
+        """Nothing is held."""
+
+    abandoned = unanswered = unused = answered
+
+    async def throttled(self, wait_s: float) -> None:
+        """So long nothing is sent."""
+        self._next = max(self._next, time.monotonic() + wait_s)
+
+
+@asynccontextmanager
+async def _api(loaded: Loaded, looked: Looked) -> AsyncIterator[Api]:
+    """Sends requests under the budget that the service uses too."""
+    if looked.usable and looked.database is not None:
+        async with open_engine(loaded, looked.database, role="doctor") as engine:
+            yield engine.api
+        return
+    rates, yclients, given = rates_of(loaded.settings), loaded.settings.yclients, loaded.secrets
+    budget: Budget = Alone(rates.per_second, rates.per_minute)
+    async with new_session(timeout_s=yclients.timeout.total_seconds(), ca_file=yclients.ca_file) as session:
+        partner = given.partner_token or ""
+        user = UserToken(
+            session, yclients.base_url, partner, budget, token=given.user_token, login=given.login, password=given.password
+        )
+        yield Api(session, yclients.base_url, partner, user, budget)
+
+
+async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> Findings:
+    """What the tokens open: the list of salons, and of each of the first `most` its clients and its visits."""
+    if 0 in looked.paused:
+        return [Finding("tokens", "skipped", "no request may leave: `ycsync pause` holds them")]
+    if not (looked.usable or looked.fresh):
+        return [Finding("tokens", "skipped", "requests are counted in the database: the tokens are tried when it is good")]
+    # An answer that does not come shall not hold the whole look.
+    hasty = replace(loaded.settings.yclients, timeout=min(loaded.settings.yclients.timeout, timedelta(seconds=CONNECT_S)))
+    loaded = replace(loaded, settings=replace(loaded.settings, yclients=hasty))
+    async with _api(loaded, looked) as api:
+        try:
+            managed = await census.managed(api, 2)
+        except Throttled as error:
+            return [
+                Finding("tokens", "warn", str(error), "Another program uses this address's limit: lower yclients.per_minute.")
+            ]
+        except ApiError as error:
+            return [Finding("tokens", "fail", str(error))]
+        found = [
+            *clock(managed.server_time),
+            Finding("tokens", "ok", f"the user token manages {len(managed.salons)} active salons"),
+        ]
+        wanted = loaded.settings.companies or tuple(managed.salons)
+        for company in wanted:
+            if company not in managed.salons:
+                found.append(
+                    Finding(
+                        "tokens", "fail", f"salon {company} of `companies` is not among the active salons of the user token",
+                        "Give the token's user access to it in YCLIENTS, or take it out of `companies` in config.yaml.",
+                    )
+                )  # fmt: skip
+        chosen = [company for company in wanted if company in managed.salons and company not in looked.paused][:most]
+        return found + await _salons(api, chosen, len(wanted), within_s)
+
+
+def clock(server_time: datetime | None) -> Findings:
+    """This machine's clock beside the API's, which a Date header tells to the second."""
+    if server_time is None:
+        return []
+    skew_s = (datetime.now(UTC) - server_time).total_seconds()
+    if abs(skew_s) <= SKEW_S:
+        return [Finding("clock", "ok", "this machine's clock agrees with that of YCLIENTS")]
+    says = f"this machine's clock is {abs(skew_s):.0f} s {'ahead of' if skew_s > 0 else 'behind'} that of YCLIENTS"
+    return [Finding("clock", "warn", says, "Set it by the network's time: timedatectl shows whether that is on.")]
+
+
+async def _salons(api: Api, chosen: Sequence[int], of: int, within_s: float) -> Findings:
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(company: int) -> Findings:
+        async with places:
+            try:
+                await census.clients(api, company, 2)
+                await census.visits(api, company, 2)
+            except AccessDenied as error:
+                return [Finding("salons", "fail", str(error))]
+            except ApiError as error:
+                return [Finding("salons", "warn", str(error), "Try again; `ycsync status` tells whether it lasts.")]
+            return []
+
+    tasks = [asyncio.create_task(one(company)) for company in chosen]
+    try:
+        done, waiting = await asyncio.wait(tasks, timeout=within_s) if tasks else (set(), set())
+        bad = [finding for task in tasks if task in done for finding in task.result()]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    rest = f" ({of} there are; --salons N tries more)" if of > len(chosen) else ""
+    says = f"clients and visits of {len(done) - len(bad)} of {len(chosen)} salons may be read{rest}"
+    found = [*bad, Finding("salons", "ok", says)] if len(done) > len(bad) else bad
+    if waiting:
+        says = f"{len(waiting)} salons were not tried within {within_s:.0f} s: the running service uses the limit too"
+        found.append(Finding("salons", "skipped", says))
+    return found
