@@ -421,8 +421,9 @@ class Scheduler:
             return
         emit(
             _log, logs.BATCH_COMMITTED, **batch.where, batch=batch_id, preset=batch.settings.preset, phase=batch.phase,
-            requests=tally.requests, rows=effect.inserted, changed=effect.changed, done=batch.done,
-            expected=batch.expected, duration_s=round(seconds, 2), retries=tally.retries, throttled=tally.throttled,
+            rows=effect.inserted, changed=effect.changed, deleted=effect.deleted, done=batch.done, expected=batch.expected,
+            duration_s=round(seconds, 2), requests=tally.requests, retries=tally.retries, errors=tally.errors,
+            throttled=tally.throttled,
         )  # fmt: skip
         if result.proved and batch.claim.phase != "live":
             emit(_log, logs.PASS_PROVED, **batch.where, rows=batch.done, expected=batch.expected, deleted=effect.deleted)

@@ -60,8 +60,9 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     document = json.loads(result.stdout)
     assert result.exit_code == 0
     assert list(document) == [
-        "ok", "as_of", "preset", "services", "requests", "paused", "quarantined", "streams",
+        "ok", "as_of", "preset", "services", "requests", "paused", "quarantined", "last_hour", "streams",
     ]  # fmt: skip
+    assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0}
     assert document["requests"] == {
         "second": 0, "minute": 7, "limit_second": 5, "limit_minute": 200, "preset_second": 4, "preset_minute": 160,
         "throttled": 0, "blocked_until": None,
@@ -71,7 +72,8 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     assert clients.pop("last_success_at").endswith("+00:00")
     assert clients == {
         "company": 4001, "title": "Salon 4001", "stream": "clients", "state": "fresh", "phase": "live", "expected": 3,
-        "done": 3, "eta_s": None, "requests": 4, "quarantined": 0, "paused": False, "error": None, "error_code": None,
+        "done": 3, "eta_s": None, "eta_range_s": None,
+        "requests": 4, "quarantined": 0, "paused": False, "error": None, "error_code": None,
         "error_since": None, "failures": 0,
     }  # fmt: skip
 
@@ -105,6 +107,8 @@ def test_status_tells_the_time_that_is_left(config: Path, database_url: str) -> 
     records = next(one for one in document["streams"] if one["company"] == 4001 and one["stream"] == "records")
     assert records["state"] == "filling"
     assert 29 <= records["eta_s"] <= 40
+    low, high = records["eta_range_s"]
+    assert 15 <= low < records["eta_s"] < high <= 60
 
 
 def test_status_shows_pauses_and_the_service_and_its_refused_reload(config: Path, database_url: str) -> None:

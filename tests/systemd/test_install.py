@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from support import documents
 from systemd.installed import CONFIG, TOKENS, Installed
 from systemd.machine import CHECKOUT, HOME, Machine
 
@@ -20,8 +21,12 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
-# Everything of a machine's disk that could hold something of ours.
-FILES = "find / -xdev ( -path /proc -o -path /sys -o -path /dev -o -path /run/share -o -path /root ) -prune -o -print"
+# Everything of a machine's disk that could hold something of ours. What lies under the machine's disk is this one's, where the
+# tests that run beside this one write into their checkout.
+FILES = (
+    f"find / -xdev ( -path /proc -o -path /sys -o -path /dev -o -path /run/share -o -path /root -o -path {CHECKOUT} ) "
+    "-prune -o -print"
+)
 # What the system itself writes while it runs.
 OF_SYSTEMD = (
     "/var/log/journal",
@@ -44,6 +49,16 @@ threading.Thread(target=leak, daemon=True).start()
 from ycsync.cli import main
 main()
 """
+# Commands of the documents that go on until they are stopped or until their time has come.
+ENDLESS = {"ycsync status --watch", "journalctl -u ycsync -f", "ycsync sync --start-at 22:00"}
+ON_A_TERMINAL = {"systemctl edit ycsync"}
+# No network there, and nobody who types into an editor.
+SURROUNDINGS = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "SYSTEMD_EDITOR=true")
+# Those that other tests run: this file's, the whole suite, and what is its own.
+ELSEWHERE = {
+    "./deploy/install", "deploy/install", "deploy/install --back", "deploy/uninstall", "deploy/uninstall --purge",
+    "./deploy/test", "./deploy/test --soak",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +106,9 @@ def test_one_command_installs_and_says_what_is_left_to_do(bare: Machine, first_w
     assert "ycsync 0.1.0 is installed" in first_words
     assert "/etc/ycsync/credentials/yclients_user_token" in first_words
     assert "systemctl start ycsync" in first_words
+    # It ends with what `ycsync doctor` says.
+    assert "FAIL  secrets   no partner token" in first_words
+    assert "Write it into /etc/ycsync/credentials/yclients_partner_token" in first_words
     assert bare.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
     assert bare.run("cat", CONFIG).stdout == (CHECKOUT / "config.yaml").read_text()
     assert bare.run("stat", "-c", "%a %U", "/etc/ycsync/credentials").stdout == "700 root\n"
@@ -119,6 +137,10 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     assert machine.show("ActiveState") == "active"
     assert "frantic" in machine.machine.journal()
     machine.until_status("last reload refused")
+    doctor = machine.run("ycsync", "doctor", check=False)
+    assert doctor.returncode == 1
+    assert "frantic" in doctor.stdout
+    assert "the last reload was refused, the old settings hold" in doctor.stdout
     machine.edit("preset: frantic", "preset: aggressive")
     machine.systemctl("reload", "ycsync")
 
@@ -133,6 +155,13 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     assert priority["event=config.rejected"] == "3"
     assert priority["event=service.stopped"] == "6"
     assert not any(token in machine.machine.journal() for token in TOKENS.values())
+    # Each value is a field of its own, and all of it is known to be the unit's, down to the last word.
+    fields = [entry for entry in entries if "YCSYNC_EVENT" in entry]
+    assert fields[-1]["YCSYNC_EVENT"] == "service.stopped"
+    assert {entry["_SYSTEMD_UNIT"] for entry in fields} == {"ycsync.service"}
+    batch = next(entry for entry in reversed(fields) if entry["YCSYNC_EVENT"] == "batch.committed")
+    assert {"YCSYNC_COMPANY", "YCSYNC_STREAM", "YCSYNC_ROWS", "YCSYNC_REQUESTS", "YCSYNC_DURATION_S"} <= batch.keys()
+    assert "event=config.rejected" in machine.run("journalctl", "-u", "ycsync", "-p", "warning", "-q").stdout
 
     machine.systemctl("start", "ycsync")
     machine.until_complete()
@@ -180,15 +209,40 @@ def test_a_service_that_eats_its_memory_is_ended_alone_and_starts_again(machine:
 
 def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
     machine.begin()
+    begun = time.monotonic()
     done = machine.until_done(300)
     machine.simulate(token="synthetic-other")
     machine.until_status("1 stopped")
     assert any("token" in (one["error"] or "") for one in machine.status()["streams"])
+    assert "the user token is not accepted" in machine.run("ycsync", "doctor", check=False).stdout
+    time.sleep(max(0.0, 2.0 - (time.monotonic() - begun)))  # files have their time to the second
     machine.give_tokens(yclients_user_token="synthetic-other")
+    assert "the running service has older ones: " in machine.run("ycsync", "doctor").stdout
     machine.systemctl("restart", "ycsync")
     assert machine.until_done(1) >= done
     machine.until_complete()
+    doctor = machine.run("ycsync", "doctor").stdout
+    assert "Nothing is wrong." in doctor, doctor
     machine.give_tokens()
+
+
+def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -> None:
+    machine.begin()
+    machine.until_complete()
+    shown = dict(documents.fenced())
+    shown |= {command: command in ENDLESS for command in documents.inline() if command not in shown}
+    for command, endless in shown.items():
+        if command in ELSEWHERE or documents.has_placeholder(command):
+            continue
+        if "start ycsync" not in command:
+            machine.systemctl("start", "ycsync")
+        limit = ["timeout", "--preserve-status", "--signal=INT", "3"] if endless else []
+        line = f"cd /root/ycsync && {command}"
+        if command in ON_A_TERMINAL:
+            line = f"cd /root/ycsync && script -qec '{command}' /dev/null"
+        done = machine.run(*SURROUNDINGS, *limit, "sh", "-c", line, check=False, timeout_s=120)
+        ended = {0, 130} if endless else {0}
+        assert done.returncode in ended, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
 
 
 def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> None:

@@ -68,7 +68,9 @@ def test_elsewhere_a_line_is_logfmt_with_time_and_level(lines: io.StringIO) -> N
 def test_under_journald_a_line_has_its_priority_and_no_time(tmp_path: Path, event: logs.Event, prefix: str) -> None:
     with (tmp_path / "stderr").open("w+", encoding="utf-8") as stream:
         status = os.fstat(stream.fileno())
-        logs.configure("info", stream=stream, env={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+        logs.configure(
+            "info", stream=stream, env={"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}, journal=tmp_path / "none"
+        )
         logs.emit(logs.get_logger("sync"), event, company=4001)
         stream.seek(0)
         assert stream.read() == f"{prefix}event={event.name} module=sync company=4001\n"

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ycsync.cli.output import Grid, span
 from ycsync.config import STREAMS, Settings
@@ -27,6 +29,11 @@ def standing(*rows: StreamRow, paused: tuple[int, ...] = ()) -> Standing:
     told.update({(one.company, one.stream): one for one in rows})
     salons = (Salon(4001, "Salon", True),)
     return Standing(NOW, salons, tuple(told.values()), Usage(1, 9), (), dict.fromkeys(paused, NOW))
+
+
+def likely(row: StreamRow, now: datetime, interval: timedelta) -> float | None:
+    found = eta(row, now, interval)
+    return None if found is None else found.likely_s
 
 
 def state(found: Standing, stream: str, settings: Settings = SETTINGS) -> str:
@@ -92,13 +99,13 @@ def filling(**changes: object) -> StreamRow:
 
 
 def test_the_first_batch_goes_on_at_its_speed() -> None:
-    assert eta(filling(), NOW, timedelta(minutes=3)) == pytest.approx(30)
+    assert likely(filling(), NOW, timedelta(minutes=3)) == pytest.approx(30)
 
 
 def test_further_batches_wait_for_their_interval() -> None:
     # One batch of 250 rows took 10 s; three more begin 180 s apart, the first of them in a minute.
     waiting = filling(working=False, batches=1, due_at=NOW + timedelta(seconds=60))
-    assert eta(waiting, NOW, timedelta(minutes=3)) == pytest.approx(60 + 30 + 2 * 170)
+    assert likely(waiting, NOW, timedelta(minutes=3)) == pytest.approx(60 + 30 + 2 * 170)
 
 
 def test_nothing_done_yet_says_nothing() -> None:
@@ -123,3 +130,30 @@ def test_spans_are_short(seconds: float | None, text: str) -> None:
 def test_a_plain_table_is_aligned_by_what_is_seen() -> None:
     grid = Grid(("salon", "many\nrows"), [("Салон", "1"), ("美容室", "1,000")], {"many\nrows"})
     assert grid.plain().splitlines() == ["         many", "salon    rows", "Салон       1", "美容室  1,000"]
+
+
+@given(
+    done=st.integers(1, 100_000),
+    more=st.integers(0, 100_000),
+    busy_s=st.floats(0.1, 1e5),
+    batches=st.integers(0, 500),
+    spread=st.none() | st.floats(0, 10),
+    interval_s=st.floats(0, 3600),
+)
+def test_the_range_of_an_eta_holds_it_and_narrows_with_what_is_known(
+    done: int, more: int, busy_s: float, batches: int, spread: float | None, interval_s: float
+) -> None:
+    row = StreamRow(4001, "clients", "filling", done + more, done, busy_s=busy_s, batches=batches, working=True, spread=spread)
+    interval = timedelta(seconds=interval_s)
+    found = eta(row, NOW, interval)
+    assert found is not None
+    assert 0 <= found.low_s <= found.likely_s <= found.high_s
+    work_s = more * busy_s / done
+    width = found.high_s - found.low_s
+    assert 2 * 0.1 * work_s - 1e-6 <= width <= 2 * 0.8 * work_s + 1e-6  # waiting for a batch's time does not vary
+    if spread is not None and batches >= 2:
+        evener = eta(dataclasses.replace(row, spread=spread / 2), NOW, interval)
+        assert evener is not None
+        assert evener.high_s - evener.low_s <= width + 1e-6
+    if more == 0:
+        assert found.high_s == 0

@@ -15,11 +15,12 @@ import uvloop
 
 from ycsync import logs
 from ycsync.config import Loaded, find_config, load
-from ycsync.errors import UsageError, YcsyncError
+from ycsync.errors import ConfigError, UsageError, YcsyncError
 
 P = ParamSpec("P")
 T = TypeVar("T")
 INTERRUPTED = 130
+_log = logs.get_logger(__name__)
 
 ConfigOption = Annotated[
     Path | None,
@@ -58,7 +59,7 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         try:
             code = function(*args, **kwargs)
         except YcsyncError as error:
-            print(f"ycsync: {error}", file=sys.stderr)
+            _say(error)
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
             print("ycsync: interrupted; what was committed is kept, the next run goes on from there.", file=sys.stderr)
@@ -70,6 +71,19 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
         raise typer.Exit(code or 0)
 
     return wrapped
+
+
+def _say(error: YcsyncError) -> None:
+    """To whoever waits for the command; where that is journald, with the priority of an error."""
+    if not logs.in_journal():
+        print(f"ycsync: {error}", file=sys.stderr)
+        return
+    logs.last_words()
+    if isinstance(error, ConfigError):
+        for one in error.problems:
+            logs.emit(_log, logs.CONFIG_REJECTED, file=error.source, line=one.line, key=one.key, problem=one.message)
+    else:
+        logs.emit(_log, logs.SERVICE_FAILED, error=error)
 
 
 def colour(stream: Any = None) -> bool:

@@ -7,151 +7,219 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
+
+from ycsync.logs import rate
 
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A thing that can be said: its dotted name, how loud, what it means, and which keys it may carry."""
+    """A thing that can be said: its dotted name, how loud, what it means, and which keys it may carry.
+
+    `action`: what the operator does about a warning or an error.
+    """
 
     name: str
     level: Level
     meaning: str
     keys: tuple[str, ...] = ()
+    action: str = ""
 
 
-COMMON_KEYS: Final = ("company", "stream", "batch", "preset", "phase", "error", "exc_info")
+COMMON_KEYS: Final = ("company", "stream", "batch", "preset", "phase", "error", "exc_info", "suppressed")
 """Keys that any event may carry."""
 
-
-CONFIG_REJECTED = Event("config.rejected", "error", "a bad file: nothing changed", ("file", "line", "key", "problem"))
-CONFIG_RELOADED = Event("config.reloaded", "info", "the file is in force from the next batch", ("file", "changed"))
-CONFIG_RESTART_NEEDED = Event("config.restart_needed", "warning", "only a restart applies these", ("keys", "file"))
-SERVICE_STARTING = Event("service.starting", "info", "the process began", ("version", "pid", "file"))
-SERVICE_READY = Event(
-    "service.ready",
-    "info",
-    "settings and database are good: work begins",
-    ("version", "companies", "egress", "listen"),
+KEYS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "action": "what was done instead",
+        "applied": "how many migrations ran",
+        "assumption": "what the server was taken to do",
+        "attempt": "how many times in a row it failed, this one included",
+        "batch": "the batch's number, as in the table `sync_batches`",
+        "batches": "batches that ended since the last such line",
+        "changed": "rows that were there and are different now",
+        "company": "the salon; 0 is the list of salons",
+        "count": "how many",
+        "deleted": "rows that YCLIENTS no longer has",
+        "done": "rows of the stream that are stored",
+        "duration_s": "how long it took, in seconds",
+        "egress": "the budget's name, `yclients.egress`",
+        "endpoint": "the request's name, as in the API as we use it",
+        "error": "what went wrong, for people",
+        "errors": "requests that failed",
+        "exc_info": "where in the program, for a report",
+        "expected": "rows that the stream should have",
+        "failed": "batches that failed since the last such line",
+        "file": "the configuration's path",
+        "fresh": "streams that are complete and fresh",
+        "got": "how many rows showed it",
+        "in_flight": "batches in work",
+        "key": "the setting",
+        "keys": "the settings",
+        "line": "the line in the file",
+        "listen": "the address of the status page",
+        "module": "the part of ycsync that says it",
+        "of": "how many rows it read",
+        "phase": "what the batch does: filling, closing or live",
+        "pid": "the process",
+        "preset": "the preset in force",
+        "problem": "what is wrong and what to do",
+        "reason": "why",
+        "remedy": "what to do",
+        "requests": "requests that were sent",
+        "retries": "requests that had to be sent again",
+        "retry_in_s": "when it is tried again, in seconds",
+        "rows": "rows that are new",
+        "salons": "which salons",
+        "size": "rows a page from now on",
+        "state": "`running`: started by this process; `shared`: by another",
+        "status": "the HTTP status; 0: no answer",
+        "stream": "what is fetched: clients, records, services, staff, companies",
+        "streams": "streams that are on",
+        "suppressed": "so many lines of this kind were left out before this one, there were too many",
+        "task": "which part of the process",
+        "text": "the library's words, without values",
+        "throttled": "answers that said too many requests",
+        "undeclared": "keys that were left out: a fault of ycsync",
+        "units": "how much the batch may do",
+        "version": "of ycsync, of the schema, or of the cursor",
+        "wait_s": "how long nothing is sent, in seconds",
+        "worker": "the process's number in the table `workers`",
+        "would_delete": "how many rows it would delete",
+    }
 )
+"""What each key means."""
+
+
+CONFIG_REJECTED = Event(
+    "config.rejected", "error", "a bad file: nothing changed, the old settings hold", ("file", "line", "key", "problem"),
+    "Mend the line, then `systemctl reload ycsync`. `ycsync config check` names every mistake.",
+)  # fmt: skip
+CONFIG_RELOADED = Event("config.reloaded", "info", "the file is in force from the next batch", ("file",))
+CONFIG_RESTART_NEEDED = Event(
+    "config.restart_needed", "warning", "the rest of the file is in force, these are not", ("keys", "file"),
+    "`systemctl restart ycsync`: it costs no work.",
+)  # fmt: skip
+SERVICE_STARTING = Event("service.starting", "info", "the process began", ("version", "pid", "file"))
+SERVICE_READY = Event("service.ready", "info", "settings and database are good: work begins", ("version", "egress", "listen"))
+SERVICE_ALIVE = Event(
+    "service.alive", "info", "once an hour: what was done since the last such line",
+    ("streams", "fresh", "requests", "errors", "batches", "failed", "rows", "changed"),
+)  # fmt: skip
+SERVICE_PAUSED = Event(
+    "service.paused", "warning", "a command holds the requests of all salons or of some", ("salons",),
+    "`ycsync resume` lets them leave again.",
+)  # fmt: skip
+SERVICE_RESUMED = Event("service.resumed", "info", "requests leave again", ("salons",))
 SERVICE_STOPPING = Event("service.stopping", "info", "no further request leaves", ("reason", "in_flight"))
 SERVICE_STOPPED = Event("service.stopped", "info", "everything is committed or dropped whole", ("duration_s",))
-SERVICE_FAILED = Event("service.failed", "error", "the process ends; the error says what to do", ("task",))
-SERVICE_PAUSED = Event("service.paused", "warning", "requests are stopped by command", ("reason",))
-SERVICE_RESUMED = Event("service.resumed", "info", "requests leave again", ("reason",))
+SERVICE_FAILED = Event(
+    "service.failed", "error", "the process ends", (),
+    "What the error says. `ycsync doctor` looks at everything around it. systemd starts it again unless only you can mend it.",
+)  # fmt: skip
 BATCH_STARTED = Event("batch.started", "debug", "a batch began", ("units", "expected", "done"))
 BATCH_COMMITTED = Event(
-    "batch.committed",
-    "info",
-    "a batch is in the database",
-    (
-        "units",
-        "requests",
-        "rows",
-        "changed",
-        "done",
-        "expected",
-        "duration_s",
-        "retries",
-        "throttled",
-        "eta_s",
-    ),
-)
-BATCH_QUIET = Event("batch.quiet", "debug", "a delta found nothing new", ("requests", "duration_s"))
+    "batch.committed", "info", "a batch is in the database: what, how many, how long, with how many requests",
+    ("requests", "rows", "changed", "deleted", "done", "expected", "duration_s", "retries", "errors", "throttled"),
+)  # fmt: skip
+BATCH_QUIET = Event("batch.quiet", "debug", "nothing new since the last cycle", ("requests", "duration_s"))
 BATCH_FAILED = Event(
-    "batch.failed",
-    "error",
-    "a batch ended early; its cursor stands where its last page was committed",
-    ("requests", "rows", "errors", "duration_s", "retry_in_s", "attempt"),
-)
-BATCH_FENCED = Event("batch.fenced", "warning", "another worker advanced the cursor: this page was dropped", ("version",))
+    "batch.failed", "error", "a batch ended early; it goes on where its last page was committed",
+    ("requests", "errors", "duration_s", "retry_in_s", "attempt"),
+    "Nothing, if it passes: it is tried again by itself. If it lasts, what the error says; `ycsync status` shows since when.",
+)  # fmt: skip
+BATCH_FENCED = Event(
+    "batch.fenced", "warning", "another worker advanced the cursor: this page was dropped whole", ("version",),
+    "Nothing: the other worker has it. Often: is a machine's clock or network bad?",
+)  # fmt: skip
 PAGE_COMMITTED = Event(
-    "page.committed",
-    "debug",
-    "one page is in the database",
-    ("rows", "changed", "total", "page", "duration_s", "version"),
+    "page.committed", "debug", "one page is in the database", ("rows", "changed", "deleted", "done", "version")
 )
-PAGE_SIZE_CHANGED = Event(
-    "page.size_changed",
-    "info",
-    "the server gives or bears other pages than asked",
-    ("asked", "got", "size", "reason"),
-)
-PASS_STARTED = Event("pass.started", "info", "a whole pass began", ("expected", "plan", "requests", "reason"))
-PASS_PROVED = Event(
-    "pass.proved",
-    "info",
-    "the stream is proved complete",
-    ("rows", "expected", "requests", "duration_s", "deleted"),
-)
-PASS_RESTARTED = Event("pass.restarted", "warning", "the data moved under the pages: they are read again", ("reason", "count"))
+PAGE_SIZE_CHANGED = Event("page.size_changed", "info", "smaller pages are asked for", ("size", "reason"))
+PASS_PROVED = Event("pass.proved", "info", "the stream is proved complete", ("rows", "expected", "deleted"))
+PASS_RESTARTED = Event(
+    "pass.restarted", "warning", "the data moved under the pages: some are read again", ("reason", "count"),
+    "Nothing: that is how nothing gets lost.",
+)  # fmt: skip
 LIMIT_THROTTLED = Event(
-    "limit.throttled",
-    "warning",
-    "the server said 429: all wait, then go slower",
-    ("status", "wait_s", "rate", "egress"),
-)
-LIMIT_RECOVERED = Event("limit.recovered", "info", "the rate is back where it was", ("rate", "egress", "duration_s"))
+    "limit.throttled", "warning", "the server said too many requests: everybody on this address waits, then goes slower",
+    ("status", "wait_s"),
+    "Nothing, if rare. Often: another program uses this address; lower `yclients.per_minute` by what it needs.",
+)  # fmt: skip
 API_RETRY = Event(
-    "api.retry",
-    "warning",
-    "a request failed and is sent again",
-    ("endpoint", "status", "attempt", "wait_s", "reason"),
-)
+    "api.retry", "warning", "a request failed and is sent again", ("endpoint", "status", "attempt", "wait_s", "reason"),
+    "Nothing, unless `batch.failed` follows.",
+)  # fmt: skip
 API_DENIED = Event(
-    "api.denied",
-    "error",
-    "401, 402 or 403: this salon stops, the others go on",
-    ("endpoint", "status", "reason", "remedy"),
-)
+    "api.denied", "error", "401, 402 or 403: this salon stops, the others go on", ("status",),
+    "What the error says: a new token, the licence, or a right of the user. `ycsync doctor` tries all salons.",
+)  # fmt: skip
 API_ASSUMPTION = Event(
-    "api.assumption",
-    "warning",
-    "the server is not as assumed; `action` says what was done instead",
-    ("assumption", "action", "endpoint", "expected", "got"),
-)
-API_REJECTED = Event("api.rejected", "error", "the server refuses this request as it is", ("endpoint", "status", "reason"))
+    "api.assumption", "warning", "the server is not as assumed; `action` says what was done instead",
+    ("assumption", "action", "endpoint", "got"),
+    "Nothing is lost, it costs more requests. Please report it.",
+)  # fmt: skip
 ROW_QUARANTINED = Event(
-    "row.quarantined",
-    "warning",
-    "a row cannot be stored; it is kept in `quarantine`",
-    ("entity", "reason", "count"),
-)
+    "row.quarantined", "warning", "rows cannot be stored whole; they are kept in the table `quarantine`", ("reason", "count"),
+    "Look at them there; mend them in YCLIENTS and they leave it by themselves. A form that is new: please report it.",
+)  # fmt: skip
 SWEEP_STOPPED = Event(
-    "sweep.stopped",
-    "error",
-    "a sweep would delete too much: it stopped and asks",
-    ("would_delete", "of", "percent", "remedy"),
-)
-DATABASE_LOST = Event("database.lost", "error", "no database: requests stop until it is back", ("retry_in_s", "attempt"))
+    "sweep.stopped", "error", "a sweep would delete too much: it stopped and asks", ("would_delete", "of", "remedy"),
+    "Look in YCLIENTS whether so much is gone. If so: `ycsync sync --confirm-deletions`. If not: the user's rights.",
+)  # fmt: skip
+DATABASE_LOST = Event(
+    "database.lost", "error", "no database: requests stop until it is back", ("retry_in_s",),
+    "Mend the database or the way to it; ycsync goes on by itself. `ycsync doctor` tells more.",
+)  # fmt: skip
 DATABASE_BACK = Event("database.back", "info", "the database answers again", ("duration_s",))
 DATABASE_MIGRATED = Event("database.migrated", "info", "the schema was brought up to date", ("version", "applied"))
-DATABASE_EMBEDDED = Event("database.embedded", "info", "the private server runs or has stopped", ("state", "version"))
-DATABASE_WARNING = Event("database.warning", "warning", "the database is not as it should be", ("reason", "remedy"))
-WORKER_REAPED = Event("worker.reaped", "warning", "a dead worker's work is taken over", ("worker", "leases", "slots", "age_s"))
+DATABASE_EMBEDDED = Event("database.embedded", "info", "the private PostgreSQL runs", ("state",))
+WORKER_REAPED = Event(
+    "worker.reaped", "warning", "a worker that is gone had work: it is taken over", ("worker",),
+    "Nothing. Look at that machine if it should be working.",
+)  # fmt: skip
 HTTP_UNAVAILABLE = Event(
-    "http.unavailable",
-    "error",
-    "http.listen cannot be opened: choose another port; the sync goes on without it",
-    ("listen", "reason"),
-)
-HOOK_RECEIVED = Event("hook.received", "debug", "a webhook put work into the queue", ("resource", "status", "entity"))
-HOOK_REJECTED = Event("hook.rejected", "warning", "a webhook that cannot be used", ("reason", "status"))
-UNEXPECTED = Event("unexpected", "error", "a fault of ycsync: please report the type and the frames", ("task", "where"))
+    "http.unavailable", "error", "http.listen cannot be opened; the sync goes on without it", ("listen", "reason"),
+    "Choose another port in `http.listen`, or end the program that holds it, then `systemctl restart ycsync`.",
+)  # fmt: skip
+UNEXPECTED = Event(
+    "unexpected", "error", "a fault of ycsync; the work is tried again", ("task",),
+    "Please report it with its `exc_info`, which holds no data.",
+)  # fmt: skip
+LIBRARY = Event(
+    "library", "warning", "a library that ycsync uses complains; it comes at the library's own level", ("text",),
+    "Nothing, unless something else goes wrong at the same time.",
+)  # fmt: skip
 
 CATALOGUE: Final[Mapping[str, Event]] = {e.name: e for e in list(globals().values()) if isinstance(e, Event)}
 """Every event by its name."""
 
 
-def emit(logger: FilteringBoundLogger, event: Event, **keys: object) -> None:
-    """Logs `event`. A key that it does not declare is not printed; its name is, as `undeclared`."""
+def emit(logger: FilteringBoundLogger, event: Event, /, **keys: object) -> None:
+    """Logs `event`, unless too many like it came.
+
+    A key that it does not declare is not printed; its name is, as `undeclared`.
+    """
+    emit_at(event.level, logger, event, **keys)
+
+
+def emit_at(level: Level, logger: FilteringBoundLogger, event: Event, /, **keys: object) -> None:
+    """The same, at another level than the event's own."""
+    if level != "debug":
+        # At debug level everything is wanted; else a salon in trouble must not fill the journal.
+        suppressed = rate.take(event.name, keys.get("company"), keys.get("stream"))
+        if suppressed is None:
+            return
+        if suppressed:
+            keys["suppressed"] = suppressed
     undeclared = [key for key in keys if key not in event.keys and key not in COMMON_KEYS]
     for key in undeclared:
         del keys[key]
     if undeclared:
         keys["undeclared"] = ",".join(sorted(undeclared))
-    getattr(logger, event.level)(event.name, **keys)
+    getattr(logger, level)(event.name, **keys)

@@ -9,19 +9,33 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Final, Literal, TextIO
+from pathlib import Path
+from typing import Any, Final, Literal, TextIO, get_args
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
+from ycsync.logs import rate
+from ycsync.logs.catalogue import LIBRARY, Level, emit_at
+from ycsync.logs.journal import SOCKET, Journal
+from ycsync.logs.journal import field as field_name
 from ycsync.logs.privacy import exception_processor, redact_processor
 
+IDENTIFIER: Final = "ycsync"
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the quietest up
 _PRIORITY: Final = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
-_NUMBER: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+_NUMBER: Final[dict[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _COLOUR: Final = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "1;31"}
 _BARE: Final = re.compile(r"[^\s\"'=\\]+")
 _ESCAPES: Final = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 Style = Literal["console", "colour", "journal", "logfmt"]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line for journald, its values apart."""
+
+    fields: Mapping[str, str]
 
 
 @dataclass(slots=True)
@@ -32,8 +46,14 @@ class _Output:
     style: Style = "logfmt"
     level: int = 20
     failed: int = field(default=0)
+    journal: Journal = field(default_factory=Journal)
+    leaving: bool = False
 
-    def write(self, line: str) -> None:
+    def write(self, line: str | Entry) -> None:
+        if isinstance(line, Entry):
+            if not self.leaving and self.journal.send(line.fields):
+                return
+            line = f"<{line.fields['PRIORITY']}>{line.fields['MESSAGE']}"
         stream = self.stream if self.stream is not None else sys.stderr
         try:
             try:
@@ -63,13 +83,22 @@ def _context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     return event
 
 
-def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
+def _render(_: WrappedLogger, __: str, event: EventDict) -> str | tuple[tuple[Entry], dict[str, Any]]:
     level = str(event.pop("level"))
     name = str(event.pop("event", ""))
     now = datetime.now(UTC)
     match _output.style:
         case "journal":
-            return f"<{_PRIORITY[level]}>{_logfmt([('event', name), *event.items()])}"
+            entry = Entry(
+                {
+                    "MESSAGE": _logfmt([("event", name), *event.items()]),
+                    "PRIORITY": str(_PRIORITY[level]),
+                    "SYSLOG_IDENTIFIER": IDENTIFIER,
+                    field_name("event"): name,
+                    **{field_name(key): _text(value) for key, value in event.items()},
+                }
+            )
+            return (entry,), {}
         case "logfmt":
             stamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
             return _logfmt([("ts", stamp), ("level", level), ("event", name), *event.items()])
@@ -81,12 +110,16 @@ def _logfmt(pairs: Iterable[tuple[str, object]]) -> str:
     return " ".join(f"{re.sub(r'[^A-Za-z0-9_.-]', '_', key)}={_quoted(value)}" for key, value in pairs)
 
 
-def _quoted(value: object) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
         return f"{value:.3f}".rstrip("0").rstrip(".")
-    text = "" if value is None else str(value)
+    return "" if value is None else str(value)
+
+
+def _quoted(value: object) -> str:
+    text = _text(value)
     if _BARE.fullmatch(text) and text.isprintable():
         return text
     return '"' + "".join(_escaped(text)) + '"'
@@ -127,7 +160,7 @@ def _style(stream: TextIO, env: Mapping[str, str]) -> Style:
 class _Line:
     """structlog's innermost logger: the finished line goes to the output in force now."""
 
-    def msg(self, line: str) -> None:
+    def msg(self, line: str | Entry) -> None:
         _output.write(line)
 
     debug = info = warning = warn = error = exception = critical = fatal = msg
@@ -139,10 +172,9 @@ class _Library(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             template = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
-            level = next((name for name, number in _NUMBER.items() if number >= record.levelno), "critical")
+            level: Level = next((name for name in LEVELS if _NUMBER[name] >= record.levelno), "critical")
             first = template.split("\n", 1)[0]
-            log = get_logger(record.name)
-            getattr(log, level)("library", text=first, exc_info=record.exc_info or None)
+            emit_at(level, get_logger(record.name), LIBRARY, text=first, exc_info=record.exc_info or None)
         except Exception:  # a logging handler must not raise into the library that logs
             _output.failed += 1
 
@@ -153,10 +185,32 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
-def configure(level: str, *, stream: TextIO | None = None, env: Mapping[str, str] = os.environ) -> None:
-    """Sends all logging to `stream` (else standard error) from `level` up; may be called again."""
+def in_journal() -> bool:
+    """Does what is said go to journald?"""
+    return _output.style == "journal"
+
+
+def last_words() -> None:
+    """The process ends at once: journald may look for the sender of a datagram too late to tell whose it was, so what is said
+    now goes the way of standard error, which is the unit's.
+    """
+    _output.leaving = True
+
+
+def configure(level: str, *, stream: TextIO | None = None, env: Mapping[str, str] = os.environ, journal: Path = SOCKET) -> None:
+    """Sends all logging to `stream` (else standard error) from `level` up; may be called again.
+
+    Where `stream` leads to journald, lines go to its socket `journal`, and to `stream` if that takes none.
+    """
     target = sys.stderr if stream is None else stream
-    _output.stream, _output.style, _output.level = stream, _style(target, env), _NUMBER[level]
+    _output.stream, _output.style, _output.level = (
+        stream,
+        _style(target, env),
+        _NUMBER[level],
+    )
+    _output.journal.close()
+    _output.journal, _output.leaving = Journal(journal), False
+    rate.reset()
     structlog.configure(
         processors=[
             _context,

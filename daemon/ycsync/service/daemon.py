@@ -26,6 +26,7 @@ from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
 STATUS_S = 2.0
+ALIVE_S = 3600.0
 TELL_S = 2.0
 RETRY_S = 1.0
 _log = get_logger(__name__)
@@ -196,10 +197,17 @@ class Daemon:
     async def _tell(self, engine: Engine) -> None:
         """STATUS of `systemctl status`: progress, ETA, and what is wrong."""
         report = Report(engine.database)
+        said_at, paused = time.monotonic(), frozenset[int]()
         while True:
             settings = engine.current.settings
             with contextlib.suppress(YcsyncError):
                 self.overview.update(await report.standing(self.started.yclients.egress), settings)
+            if (now_paused := self.overview.paused()) != paused:
+                _say_paused(now_paused - paused, paused - now_paused)
+                paused = now_paused
+            if time.monotonic() - said_at >= ALIVE_S:
+                emit(_log, logs.SERVICE_ALIVE, **self.overview.hour())
+                said_at = time.monotonic()
             self.notifier.status(self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
             await asyncio.sleep(STATUS_S)
 
@@ -228,6 +236,12 @@ class Daemon:
     def _health(self, engine: Engine) -> Health:
         reasons = self.overview.reasons(engine.scheduler.database_lost)
         return Health(alive=not self._stuck(engine), ready=not reasons, reasons=reasons)
+
+
+def _say_paused(held: frozenset[int], let: frozenset[int]) -> None:
+    for event, companies in ((logs.SERVICE_PAUSED, held), (logs.SERVICE_RESUMED, let)):
+        if companies:
+            emit(_log, event, salons="all" if 0 in companies else ", ".join(map(str, sorted(companies)[:20])))
 
 
 def serve(path: Path, run: Callable[[Loaded, Server, Notifier, str], int], environ: dict[str, str]) -> int:

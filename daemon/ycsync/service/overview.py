@@ -20,21 +20,39 @@ class Overview:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self._counts: Counter[str] = Counter()
         self._standing: Standing | None = None
         self._judged: tuple[Judged, ...] = ()
 
     def attempt(self, attempt: Attempt) -> None:
         """One request went as it did."""
+        self._counts["requests"] += 1
+        self._counts["errors"] += attempt.outcome not in ("ok", "throttled")
         self.metrics.request(attempt.endpoint, attempt.outcome, attempt.seconds)
 
     def batch(self, claim: Claim, totals: BatchTotals, seconds: float) -> None:
         """One batch ended."""
+        self._counts["batches"] += 1
+        self._counts["failed"] += totals.outcome in ("failed", "lost", "denied")
+        self._counts["rows"] += totals.effects.get("inserted", 0)
+        self._counts["changed"] += totals.effects.get("changed", 0)
         self.metrics.batch(claim.stream, totals.outcome, seconds, retries=totals.retries, rows=totals.effects)
 
     def update(self, standing: Standing, settings: Settings) -> None:
         """What the database says, every two seconds."""
         self._standing = standing
         self._judged = view.judge(standing, settings)
+
+    def hour(self) -> dict[str, int]:
+        """What this process did since this was asked last, and how many streams are fresh now."""
+        counts, self._counts = self._counts, Counter()
+        on = [one for one in self._judged if one.state != "off"]
+        figures = {key: counts[key] for key in ("requests", "errors", "batches", "failed", "rows", "changed")}
+        return {"streams": len(on), "fresh": sum(one.well for one in on), **figures}
+
+    def paused(self) -> frozenset[int]:
+        """Salons whose requests a command holds; 0: all."""
+        return frozenset() if self._standing is None else frozenset(self._standing.pauses)
 
     def reasons(self, lost: datetime | None = None) -> tuple[str, ...]:
         """Why the data is not complete and fresh; empty when it is. `lost`: since when the database is away."""

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -15,6 +15,8 @@ from ycsync.store.report import Standing, StreamRow
 
 STALE_FACTOR = 3  # cadences without a proven success, and
 STALE_GRACE = timedelta(minutes=2)
+# The range of an ETA, as a share of the work that is left: what one batch tells, the least and the most that is said.
+UNKNOWN_SPREAD, NARROWEST, WIDEST = 0.25, 0.1, 0.8
 HELD_BACK = "held_back"  # a sweep stopped and asks
 State = Literal["fresh", "stale", "filling", "waiting", "stopped", "off"]
 
@@ -28,8 +30,10 @@ One object:
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
   paused         company (0: all), since
   quarantined    rows that could not be stored, open
+  last_hour      batches, failed (of them), requests, errors, throttled
   streams        company (0: the list of salons), title (null: not known), stream,
-                 state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s,
+                 state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s, eta_range_s (two,
+                 from and to; null as eta_s),
                  last_success_at, lag_s (everything older than that is there), requests, quarantined,
                  paused, error, error_code, error_since, failures (in a row)
 New keys may be added; none is renamed or removed."""
@@ -45,6 +49,7 @@ class Judged:
     lag_s: float | None
     eta_s: float | None
     paused: bool
+    eta_range_s: tuple[float, float] | None = None
 
     @property
     def well(self) -> bool:
@@ -94,8 +99,10 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
     else:
         state = "fresh" if lag_s <= fresh_for(cadence).total_seconds() else "stale"
     paused = 0 in standing.pauses or row.company in standing.pauses
-    eta_s = eta(row, standing.now, settings.active.interval) if state == "filling" and not paused else None
-    return Judged(row, title, state, lag_s, eta_s, paused)
+    left = eta(row, standing.now, settings.active.interval) if state == "filling" and not paused else None
+    if left is None:
+        return Judged(row, title, state, lag_s, None, paused)
+    return Judged(row, title, state, lag_s, left.likely_s, paused, (left.low_s, left.high_s))
 
 
 def fresh_for(cadence: timedelta) -> timedelta:
@@ -103,20 +110,36 @@ def fresh_for(cadence: timedelta) -> timedelta:
     return cadence * STALE_FACTOR + STALE_GRACE
 
 
-def eta(row: StreamRow, now: datetime, interval: timedelta) -> float | None:
-    """Seconds until a pass that fills is through, at the speed that it had; None while nothing is known."""
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """Seconds until a pass that fills is through: at the speed that it had, and at what that may become."""
+
+    likely_s: float
+    low_s: float
+    high_s: float
+
+
+def eta(row: StreamRow, now: datetime, interval: timedelta) -> Eta | None:
+    """When is a pass that fills through? None while nothing is known.
+
+    What varies is the work, by how unlike its batches were: less the more of them there were. Waiting for the next batch
+    does not vary.
+    """
     if row.expected is None or row.done <= 0 or row.busy_s <= 0:
         return None
     left = max(0, row.expected - row.done)
     work_s = left * row.busy_s / row.done
     begun = row.batches + (1 if row.working else 0)
-    if row.batches == 0:
-        return work_s
-    # What is left takes further batches, each of which starts an interval after the one before.
-    further = math.ceil(left * begun / row.done)
-    idle_s = max(0.0, interval.total_seconds() - row.busy_s / begun)
-    due_s = 0.0 if row.working or row.due_at is None else max(0.0, (row.due_at - now).total_seconds())
-    return due_s + work_s + max(0, further - 1) * idle_s
+    wait_s = 0.0
+    if row.batches > 0:
+        # What is left takes further batches, each of which starts an interval after the one before.
+        further = math.ceil(left * begun / row.done)
+        idle_s = max(0.0, interval.total_seconds() - row.busy_s / begun)
+        due_s = 0.0 if row.working or row.due_at is None else max(0.0, (row.due_at - now).total_seconds())
+        wait_s = due_s + max(0, further - 1) * idle_s
+    spread = UNKNOWN_SPREAD if row.spread is None or row.batches < 2 else row.spread
+    half = min(WIDEST, max(NARROWEST, 2 * spread / math.sqrt(max(1, row.batches))))
+    return Eta(wait_s + work_s, wait_s + work_s * (1 - half), wait_s + work_s * (1 + half))
 
 
 def everything_well(judged: tuple[Judged, ...]) -> bool:
@@ -168,6 +191,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
         },
         "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
         "quarantined": sum(one.row.quarantined for one in judged),
+        "last_hour": asdict(standing.hour),
         "streams": [
             {
                 "company": one.row.company,
@@ -178,6 +202,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
                 "expected": one.row.expected,
                 "done": one.row.done,
                 "eta_s": None if one.eta_s is None else round(one.eta_s),
+                "eta_range_s": None if one.eta_range_s is None else [round(each) for each in one.eta_range_s],
                 "last_success_at": instant(one.row.last_success_at),
                 "lag_s": None if one.lag_s is None else round(one.lag_s, 1),
                 "requests": one.row.requests,

@@ -14,7 +14,9 @@ with filling as (
     where phase in ('filling', 'closing') and pass_started_at is not null
 ), worked as (
     select f.company_id, f.stream, count(b.finished_at) as batches,
-           sum(extract(epoch from coalesce(b.finished_at, now()) - b.started_at))::float8 as busy_s
+           sum(extract(epoch from coalesce(b.finished_at, now()) - b.started_at))::float8 as busy_s,
+           (stddev_pop(extract(epoch from b.finished_at - b.started_at) / nullif(b.rows, 0))
+            / nullif(avg(extract(epoch from b.finished_at - b.started_at) / nullif(b.rows, 0)), 0))::float8 as spread
     from filling f join @schema.sync_batches b
         on b.company_id = f.company_id and b.stream = f.stream
         and b.started_at > f.pass_started_at - interval '1 hour'
@@ -27,7 +29,7 @@ with filling as (
 )
 select s.company_id as company, s.stream, s.phase, s.expected, s.done, s.requests, s.last_success_at, s.proved_as_of,
        s.last_error, s.error_code, s.error_since, s.failures, s.pass_started_at, s.due_at,
-       s.claimed_by is not null as working, coalesce(w.batches, 0) as batches, coalesce(w.busy_s, 0) as busy_s,
+       s.claimed_by is not null as working, coalesce(w.batches, 0) as batches, coalesce(w.busy_s, 0) as busy_s, w.spread,
        coalesce(bad.rows, 0) as quarantined
 from @schema.sync_status s
 left join worked w on w.company_id = s.company_id and w.stream = s.stream
@@ -47,6 +49,19 @@ from @schema.limiter_slots where egress = $1
 -- Processes that work the queue and were heard of within the last ten seconds.
 select role, pid, version, egress, started_at, beat_at, info::text as info
 from @schema.workers where beat_at > now() - interval '10 seconds' order by role, started_at
+
+-- name: hour
+-- What batches did in the last hour.
+select count(*) as batches, count(*) filter (where outcome in ('failed', 'lost', 'denied')) as failed,
+       coalesce(sum(requests), 0) as requests, coalesce(sum(errors), 0) as errors, coalesce(sum(throttled), 0) as throttled
+from @schema.sync_batches where started_at > now() - interval '1 hour'
+
+-- name: recent
+-- The batches that ended last, the newest first, of the last day. $1 how many.
+select company, stream, started_at, finished_at, outcome, requests, rows, errors
+from @schema.sync_batches
+where started_at > now() - interval '1 day' and finished_at is not null
+order by started_at desc limit $1
 
 -- name: pauses
 select company_id as company, since from @schema.pauses order by company_id

@@ -34,6 +34,7 @@ class StreamRow:
     working: bool = False
     batches: int = 0  # of this pass, ended
     busy_s: float = 0.0  # that the pass's batches worked
+    spread: float | None = None  # of their seconds a row: the standard deviation as a share of the mean
     quarantined: int = 0
 
 
@@ -85,6 +86,31 @@ class Batches:
 
 
 @dataclass(frozen=True, slots=True)
+class Hour:
+    """What batches did in the last hour; `failed`, of `batches`: those that ended with an error."""
+
+    batches: int = 0
+    failed: int = 0
+    requests: int = 0
+    errors: int = 0
+    throttled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One batch that ended. `rows`: new ones; `outcome`: see the table sync_batches."""
+
+    company: int
+    stream: str
+    started_at: datetime
+    finished_at: datetime
+    outcome: str
+    requests: int
+    rows: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """How everything stands at the instant `now` of the database's clock."""
 
@@ -94,6 +120,7 @@ class Standing:
     usage: Usage
     workers: tuple[Worker, ...]
     pauses: dict[int, datetime]
+    hour: Hour = Hour()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +201,10 @@ class Report:
                 unguarded=tuple(row["name"] for row in unguarded),
             )
 
+    async def recent(self, most: int) -> tuple[Ended, ...]:
+        """The batches that ended last, the newest first."""
+        return tuple(Ended(**row) for row in await self._database.fetch(self._sql["recent"], most))
+
     async def salons(self) -> tuple[Salon, ...]:
         """Every salon that the database knows."""
         return tuple(Salon(**row) for row in await self._database.fetch(self._sql["salons"]))
@@ -191,6 +222,7 @@ class Report:
             workers=tuple(
                 Worker(**{**row, "info": json.loads(row["info"])}) for row in await connection.fetch(self._sql["workers"])
             ),
+            hour=Hour(**await _one(connection, self._sql["hour"])),
             pauses={row["company"]: row["since"] for row in await connection.fetch(self._sql["pauses"])},
         )
 

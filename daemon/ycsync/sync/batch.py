@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 from ycsync.api import Api, Page, Request, Tally
 from ycsync.config import Settings
 from ycsync.errors import Rejected, Transient
-from ycsync.logs import ROW_QUARANTINED, emit, get_logger
+from ycsync.logs import PAGE_COMMITTED, ROW_QUARANTINED, emit, get_logger
 from ycsync.model import Parsed
 from ycsync.plan.cursor import Cursor, encode
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
@@ -141,6 +141,10 @@ class Batch:
         self.effect.deleted += effect.deleted
         self.effect.quarantined += effect.quarantined
         self.effect.held_back = max(self.effect.held_back, effect.held_back)
+        emit(
+            _log, PAGE_COMMITTED, **self.where, rows=effect.inserted, changed=effect.changed, deleted=effect.deleted,
+            done=self.done, version=effect.version,
+        )  # fmt: skip
         if effect.quarantined:
             emit(_log, ROW_QUARANTINED, **self.where, count=effect.quarantined, reason="; ".join(effect.reasons[:5]))
         if count:

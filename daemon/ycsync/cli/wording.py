@@ -1,0 +1,105 @@
+"""How is what is judged said in words: for `status`, once, and for `status --watch`, again and again?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ycsync.cli.output import number, span
+from ycsync.config import Settings
+from ycsync.service import standing as view
+from ycsync.store.report import Standing
+
+TITLE_LENGTH = 28
+
+
+def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Settings) -> list[str]:
+    """What holds for all salons."""
+    usage, limits, preset = standing.usage, settings.yclients, settings.active
+    lines = [
+        f"preset    {settings.preset}: at most {min(preset.per_minute, limits.per_minute)} requests a minute, "
+        f"{min(preset.per_second, limits.per_second)} a second",
+        f"requests  {usage.minute} in the last minute (limit {limits.per_minute}), "
+        f"{usage.second} in the last second (limit {limits.per_second})"
+        + (f"; refused {usage.throttled} times so far" if usage.throttled else ""),
+    ]
+    if usage.blocked_until is not None:
+        wait_s = (usage.blocked_until - standing.now).total_seconds()
+        lines.append(f"waiting   YCLIENTS said too many requests: nothing is sent for another {span(wait_s)}")
+    for worker in standing.workers:
+        up = span((standing.now - worker.started_at).total_seconds())
+        lines.append(f"{worker.role:<8}  pid {worker.pid}, version {worker.version}, for {up}")
+        if worker.role == "service":
+            lines.extend(_about_service(worker.info, settings))
+    if not any(worker.role == "service" for worker in standing.workers):
+        lines.append("service   none is running: what follows ages until one does, or `ycsync sync` runs")
+    for company, since in standing.pauses.items():
+        which = "all salons" if company == 0 else f"salon {company}"
+        age = span((standing.now - since).total_seconds())
+        lines.append(f"PAUSED    {which}, for {age}; `ycsync resume` lets requests leave again")
+    for one in judged:
+        if one.row.quarantined:
+            rows = "row is" if one.row.quarantined == 1 else "rows are"
+            lines.append(f"quarantine  {name(one)}, {one.row.stream}: {number(one.row.quarantined)} {rows} not in the table")
+    return lines
+
+
+def _about_service(info: dict[str, object], settings: Settings) -> Sequence[str]:
+    lines = []
+    if (problem := view.reload_problem(info)) is not None:
+        lines.append(f"          last reload refused, the old settings hold: {problem}")
+    preset = info.get("preset")
+    if isinstance(preset, str) and preset != settings.preset:
+        lines.append(f"          works with preset {preset}, not with the file's: `ycsync reload` makes it read the file")
+    return lines
+
+
+def age_s(one: view.Judged) -> float | None:
+    """Seconds since the last success: as old as what it proved, less the time between the two."""
+    row = one.row
+    if one.lag_s is None or row.last_success_at is None or row.proved_as_of is None:
+        return None
+    return max(0.0, one.lag_s - (row.last_success_at - row.proved_as_of).total_seconds())
+
+
+def name(one: view.Judged) -> str:
+    """The salon: its number and its title."""
+    if one.row.company == 0:
+        return "all salons"
+    title = "" if one.title is None else " " + " ".join(one.title.split())
+    return f"{one.row.company}{title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + '…'}"
+
+
+def done(one: view.Judged) -> str:
+    """How much of it is there: `250/1,000 (25%)`, or the number when it is all."""
+    row = one.row
+    if row.expected is None or row.expected == row.done:
+        return number(row.done)
+    return f"{number(row.done)}/{number(row.expected)} ({row.done / max(1, row.expected):.0%})"
+
+
+def errors(standing: Standing, judged: Sequence[view.Judged]) -> list[str]:
+    """Every error with its age."""
+    lines = []
+    for one in judged:
+        row = one.row
+        if row.last_error is None or one.state == "off":
+            continue
+        since = "" if row.error_since is None else f" (for {span((standing.now - row.error_since).total_seconds())}"
+        times = f", {row.failures} times in a row)" if since else ""
+        # Most errors say themselves where it was.
+        where = (
+            ""
+            if row.last_error.startswith((f"salon {row.company}, {row.stream}:", f"{row.stream}:"))
+            else f"{name(one)}, {row.stream}: "
+        )
+        lines.append(f"{where}{row.last_error}{since}{times}")
+    return lines
+
+
+def verdict(judged: tuple[view.Judged, ...]) -> str:
+    """Is everything as it must be?"""
+    if view.everything_well(judged):
+        return "Everything that is on is complete and fresh."
+    bad = sum(1 for one in judged if not one.well)
+    known = any(one.row.company for one in judged)
+    return f"Not complete or not fresh: {bad} of {len(judged)} streams." if known else "No salon is known yet."

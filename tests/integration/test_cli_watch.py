@@ -1,0 +1,164 @@
+"""Does `status --watch` work on a real terminal: size, resize, Ctrl-C, a database that goes away, no colour, no terminal?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from faultproxy import FaultProxy
+from filled import execute as sql
+from filled import fill, write_config
+from support.bouncer import through, upstream_of
+
+ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
+
+
+class Terminal:
+    """A pseudo-terminal with a command in it."""
+
+    def __init__(self, config: Path, columns: int, rows: int, *, env: dict[str, str]) -> None:
+        self.output = ""
+        self._master, slave = pty.openpty()
+        os.set_blocking(self._master, False)
+        self.size(columns, rows)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "ycsync", "status", "--watch", "--config", str(config)],
+            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **env},
+        )  # fmt: skip
+        os.close(slave)
+
+    def size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.size(columns, rows)
+        self.process.send_signal(signal.SIGWINCH)
+
+    def read(self) -> str:
+        with contextlib.suppress(BlockingIOError, OSError):
+            while data := os.read(self._master, 65536):
+                self.output += data.decode(errors="replace")
+        return self.output
+
+    async def until(self, text: str, timeout_s: float = 30) -> str:
+        """What was written since this was asked last, up to now."""
+        begun, deadline = len(self.output), time.monotonic() + timeout_s
+        while text not in plain(self.read()[begun:]):
+            assert self.process.poll() is None, self.output[-2000:]
+            assert time.monotonic() < deadline, plain(self.output[-3000:])
+            await asyncio.sleep(0.05)
+        return self.output[begun:]
+
+    async def interrupt(self) -> int:
+        self.process.send_signal(signal.SIGINT)
+        while self.process.poll() is None:
+            self.read()
+            await asyncio.sleep(0.02)
+        self.read()
+        return self.process.returncode
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._master)
+
+
+def plain(text: str) -> str:
+    """Without colours and movements."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
+    fill(database_url)
+    return write_config(tmp_path)
+
+
+@contextlib.contextmanager
+def watching(config: Path, columns: int = 100, rows: int = 30, **env: str) -> Iterator[Terminal]:
+    terminal = Terminal(config, columns, rows, env=env)
+    try:
+        yield terminal
+    finally:
+        terminal.close()
+
+
+async def test_it_takes_the_screen_follows_the_window_and_gives_it_back(config: Path, database_url: str) -> None:
+    with watching(config, 120, 40) as terminal:
+        first = await terminal.until("Everything that is on is complete and fresh.")
+        assert first.startswith(ALTERNATE)
+        assert "requests in the last minute, the preset takes" in plain(first)
+        terminal.resize(44, 14)
+        small = plain(await terminal.until("salons: "))
+        assert "the preset takes" not in small.split("salons: ")[0].rpartition("ycsync")[2]
+        update = "update yclients.sync_status set phase = 'stopped', last_error = 'no rights' where company_id = 4002"
+        await asyncio.to_thread(sql, database_url, update)
+        await terminal.until("Not complete or not fresh")
+        assert await terminal.interrupt() == 1
+        assert BACK in terminal.output
+
+
+async def test_without_colour_there_is_none_and_without_letters_ascii(config: Path) -> None:
+    with watching(config, NO_COLOR="1", LC_ALL="C") as terminal:
+        out = await terminal.until("Everything that is on is complete and fresh.")
+        assert not re.search(r"\x1b\[[0-9;]*3[0-7]m", out)
+        assert "[#" in plain(out) or "[." in plain(out)
+        assert plain(out).replace("₽", "").isascii()
+        assert await terminal.interrupt() == 0
+
+
+async def test_a_terminal_that_can_only_write_gets_one_picture_after_the_other(config: Path) -> None:
+    with watching(config, TERM="dumb") as terminal:
+        await terminal.until("Everything that is on is complete and fresh.")
+        await terminal.until("Everything that is on is complete and fresh.")
+        assert "\x1b" not in terminal.output
+        assert await terminal.interrupt() == 0
+
+
+async def test_it_survives_the_loss_of_the_database_and_an_edit_of_the_file(
+    config: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FaultProxy(upstream_of(database_url)) as proxy:
+        with watching(config, 140, 40, YCSYNC_DATABASE_URL=through(database_url, proxy.port)) as terminal:
+            await terminal.until("Everything that is on is complete and fresh.")
+            proxy.refuse()
+            proxy.reset_all()
+            away = plain(await terminal.until("DATABASE AWAY"))
+            assert "4001 Salon 4001" in away
+            config.write_text(config.read_text().replace("preset: balanced", "preset: conservative"))
+            await proxy.listen()
+            await terminal.until("preset conservative")
+            again = plain(await terminal.until("Everything that is on is complete and fresh."))
+            assert "DATABASE AWAY" not in again.rpartition("ycsync 0")[2]
+            assert await terminal.interrupt() == 0
+
+
+async def test_for_programs_it_is_one_object_a_line(config: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "ycsync", "status", "--watch", "--json", "--config", str(config), stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    documents = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    await process.stdout.read()
+    assert await process.wait() == 0
+    assert all(one["ok"] is True for one in documents)
+    assert documents[0]["as_of"] <= documents[1]["as_of"]

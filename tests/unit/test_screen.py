@@ -1,0 +1,137 @@
+"""Does `status --watch` fit every screen, and does it show first what needs a look?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from ycsync.cli.screen import Look, View, lines
+from ycsync.cli.watch import speaks_unicode
+from ycsync.config import Settings
+from ycsync.service.standing import judge
+from ycsync.store.report import Ended, Hour, Salon, Standing, StreamRow, Usage, Worker
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+STREAMS = ("services", "staff", "clients", "records")
+REFUSED = "salon 4002, records: the user of the token has no rights here. Give that user access to the salon."
+
+
+def row(company: int, stream: str, phase: str = "live", **keys: object) -> StreamRow:
+    at = NOW - timedelta(seconds=30)
+    base = StreamRow(company, stream, phase, 300, 300, 12, last_success_at=at, proved_as_of=at)
+    return replace(base, **keys)  # type: ignore[arg-type]
+
+
+def view(salons: int = 3, *changed: StreamRow, titles: str = "Салон «Ольга» № {}", paused: bool = False) -> View:
+    rows = {(0, "companies"): row(0, "companies")}
+    rows |= {(company, stream): row(company, stream) for company in range(4001, 4001 + salons) for stream in STREAMS}
+    rows |= {(one.company, one.stream): one for one in changed}
+    listed = tuple(Salon(company, titles.format(company), True) for company in range(4001, 4001 + salons))
+    service = Worker("service", 4711, "9.9", "default", NOW - timedelta(hours=3), NOW, {"preset": "balanced"})
+    standing = Standing(
+        NOW, listed, tuple(rows.values()), Usage(3, 120, 2), (service,), {0: NOW} if paused else {}, Hour(120, 3, 560, 2, 1)
+    )
+    recent = tuple(
+        Ended(4001, "clients", NOW - timedelta(seconds=n + 5), NOW - timedelta(seconds=n), "more", 12, 300, 0) for n in range(6)
+    )
+    settings = replace(Settings(), streams={**Settings().streams, "companies": None})
+    return View(standing, judge(standing, settings), recent, settings)
+
+
+FILLING = row(
+    4001, "clients", "filling", expected=1000, done=310, batches=4, busy_s=20.0, spread=0.4, working=True, last_success_at=None,
+    proved_as_of=None,
+)  # fmt: skip
+STOPPED = row(
+    4002, "records", "stopped", last_error=REFUSED, error_code="http_403", error_since=NOW - timedelta(hours=2), failures=3
+)
+
+
+def shown(of: View, look: Look) -> list[str]:
+    return [line.plain for line in lines(of, look, NOW)]
+
+
+@given(st.integers(40, 250), st.integers(8, 80), st.booleans(), st.integers(0, 60), st.booleans(), st.booleans())
+def test_it_fits_every_screen(width: int, height: int, fancy: bool, salons: int, troubled: bool, lost: bool) -> None:
+    of = view(salons, *((FILLING, STOPPED) if troubled and salons > 1 else ()), titles="Salon {}", paused=troubled)
+    if lost:
+        of = replace(of, lost=("the database cannot be reached " * 5, NOW - timedelta(seconds=70)))
+    found = shown(of, Look(width, height, fancy))
+    assert len(found) <= height
+    assert all(cell_len(line) <= width for line in found)
+    assert all("\n" not in line for line in found)
+    if not fancy:
+        assert all(line.isascii() for line in found)
+    if lost:
+        assert any("DATABASE AWAY" in line for line in found)
+    if troubled and salons > 1 and height >= 20:
+        assert any("stopped" in line for line in found)
+
+
+@given(st.integers(40, 250))
+def test_wide_letters_fit_too(width: int) -> None:
+    for line in shown(view(4, FILLING, STOPPED, titles="美容室 {} 東京都千代田区"), Look(width, 40)):
+        assert cell_len(line) <= width
+
+
+def test_what_needs_a_look_comes_first_and_says_why() -> None:
+    found = shown(view(3, FILLING, STOPPED), Look(140, 40))
+    streams = [line for line in found if " services " in line or " clients " in line or " records " in line]
+    assert "stopped" in streams[0]
+    assert "filling" in streams[1]
+    assert any(line.startswith(REFUSED) and line.endswith("(for 2 h 00 min, 3 times in a row)") for line in found)
+    assert found[-1] == "Not complete or not fresh: 2 of 13 streams."
+
+
+def test_it_tells_progress_limits_and_the_last_hour() -> None:
+    found = "\n".join(shown(view(2, FILLING), Look(150, 40)))
+    assert "310/1,000 (31%)" in found
+    assert "███████░░░░░░░░░░░░░░░░░" in found
+    assert "to" in next(line for line in found.splitlines() if "filling" in line).split("(31%)")[1]
+    assert "3/5 requests in the last second, the preset takes 4" in found
+    assert "120/200 requests in the last minute, the preset takes 160" in found
+    assert "last hour  120 batches, 3 failed; 560 requests, 2 failed, 1 refused" in found
+    assert "4001 clients: more, 300 new rows, 12 requests, 5.0 s" in found
+
+
+def test_fresh_salons_share_a_line_where_there_is_no_room_and_all_do_where_there_is_less() -> None:
+    few = shown(view(8, STOPPED), Look(100, 34))
+    assert any(line.startswith("4003 Салон «Ольга» № 4003: 4 streams fresh, not older than 30 s") for line in few)
+    many = shown(view(50, STOPPED), Look(100, 24))
+    assert any(line.startswith("51 salons: 200 streams fresh") for line in many)
+    assert any("stopped" in line for line in many)
+
+
+def test_more_troubles_than_lines_are_counted() -> None:
+    stopped = [replace(STOPPED, company=company) for company in range(4001, 4041)]
+    found = shown(view(40, *stopped), Look(100, 24))
+    kept = sum("stopped" in line for line in found)
+    (rest,) = [line for line in found if "more that are not fresh" in line]
+    assert kept + int(rest.split(" ")[1]) == 40
+
+
+def test_a_pause_and_a_missing_service_are_said() -> None:
+    found = shown(view(1, paused=True), Look())
+    assert any(line.startswith("PAUSED") for line in found)
+    without = view(1)
+    without = replace(without, standing=replace(without.standing, workers=()))
+    assert "NO SERVICE RUNS" in shown(without, Look())[0]
+
+
+@pytest.mark.parametrize(
+    ("env", "fancy"),
+    [
+        ({"LANG": "C.UTF-8"}, True),
+        ({"LANG": "ru_RU.utf8"}, True),
+        ({"LANG": "en_US.UTF-8", "LC_ALL": "C"}, False),
+        ({"LC_CTYPE": "POSIX", "LANG": "C.UTF-8"}, False),
+        ({}, False),
+    ],
+)
+def test_a_terminal_without_other_letters_gets_ascii(env: dict[str, str], fancy: bool) -> None:
+    assert speaks_unicode(env) is fancy
