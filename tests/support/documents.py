@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/operation.md")
+DOCUMENTS = ("README.md", "docs/operation.md", "docs/events.md")
 ENDLESS = "until Ctrl-C"
 _FENCE = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`]+)`")

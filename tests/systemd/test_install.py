@@ -243,6 +243,8 @@ def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -
         done = machine.run(*SURROUNDINGS, *limit, "sh", "-c", line, check=False, timeout_s=120)
         ended = {0, 130} if endless else {0}
         assert done.returncode in ended, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        if "conservative" in command:
+            machine.run("ycsync", "preset", "use", "aggressive")  # the rest need not be that slow
 
 
 def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> None:
