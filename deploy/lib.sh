@@ -57,6 +57,11 @@ find_python() {
         'Alpine is not supported: its C library has no ready-made PostgreSQL server package for Python.'
 }
 
+# Does the C library know the users that systemd makes up for DynamicUser=? The private PostgreSQL asks it once, when it is made.
+knows_dynamic_users() {
+    grep -Eq '^passwd:.*[[:space:]]systemd([[:space:]]|$)' /etc/nsswitch.conf && PATH=$PATH:/sbin ldconfig -p | grep -q libnss_systemd
+}
+
 # install_packages BIN LOCK: into the environment whose commands are in BIN.
 install_packages() {
     "$1/python" -m pip install -qq --require-virtualenv --require-hashes --no-deps --only-binary :all: -r "$2" ||

@@ -50,7 +50,7 @@ from ycsync.cli import main
 main()
 """
 # Commands of the documents that go on until they are stopped or until their time has come.
-ENDLESS = {"ycsync status --watch", "journalctl -u ycsync -f", "ycsync sync --start-at 22:00"}
+ENDLESS = {"ycsync status --watch", "ycsync status --watch --json", "journalctl -u ycsync -f", "ycsync sync --start-at 22:00"}
 ON_A_TERMINAL = {"systemctl edit ycsync"}
 # No network there, and nobody who types into an editor.
 SURROUNDINGS = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "SYSTEMD_EDITOR=true")
@@ -121,6 +121,15 @@ def test_without_tokens_it_does_not_start_and_says_which_file_to_fill(bare: Mach
     assert bare.systemctl("start", "ycsync", check=False).returncode != 0
     assert bare.show("NRestarts") == "0"
     assert "yclients_partner_token" in bare.journal()
+
+
+def test_a_c_library_that_does_not_know_the_services_user_is_named_by_the_doctor(bare: Machine, first_words: str) -> None:
+    """As on a bare Debian 13, where the package libnss-systemd is not there."""
+    known = bare.run("cat", "/etc/nsswitch.conf").stdout
+    assert "libnss-systemd" not in bare.run("ycsync", "doctor", check=False).stdout
+    bare.write("/etc/nsswitch.conf", known.replace("systemd", ""))
+    assert "apt-get install libnss-systemd" in bare.run("ycsync", "doctor", check=False).stdout
+    bare.write("/etc/nsswitch.conf", known)
 
 
 def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) -> None:
@@ -227,8 +236,8 @@ def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
 
 
 def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -> None:
-    machine.begin()
-    machine.until_complete()
+    machine.begin(salon="--clients 150 --visits 900 --latency 20ms")
+    machine.until_status("1 salons, 1 complete")
     shown = dict(documents.fenced())
     shown |= {command: command in ENDLESS for command in documents.inline() if command not in shown}
     for command, endless in shown.items():
@@ -240,9 +249,11 @@ def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -
         line = f"cd /root/ycsync && {command}"
         if command in ON_A_TERMINAL:
             line = f"cd /root/ycsync && script -qec '{command}' /dev/null"
+        begun = time.monotonic()
         done = machine.run(*SURROUNDINGS, *limit, "sh", "-c", line, check=False, timeout_s=120)
         ended = {0, 130} if endless else {0}
         assert done.returncode in ended, f"{command}: exit {done.returncode}\n{done.stdout}{done.stderr}"
+        print(f"{time.monotonic() - begun:5.1f} s  {command}")
         if "conservative" in command:
             machine.run("ycsync", "preset", "use", "aggressive")  # the rest need not be that slow
 

@@ -231,7 +231,10 @@ class EmbeddedPostgres:
             said = result.stderr.decode(errors="replace").strip()
             remedy = ""
             if "could not look up effective user ID" in said:
-                remedy = ". This user has no passwd entry: install libnss-systemd, or run as a named user"
+                remedy = (
+                    ". The C library does not know this user, which systemd made up: install libnss-systemd "
+                    "(apt-get install libnss-systemd), or give ycsync a database of yours (database_url)."
+                )
             raise DatabaseUnavailable(f"{fresh}: initdb of {server} failed: {said}{remedy}")
         fresh.rename(self._data)
         if self._durable:

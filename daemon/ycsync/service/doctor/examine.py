@@ -33,6 +33,7 @@ async def examine(config: Path | None, cwd: Path, env: Mapping[str, str], most: 
         looked("config", to_thread(machine.files, path, unit), MACHINE_S),
         looked("secrets", to_thread(machine.secrets, given, path, None if loaded is None else loaded.hidden, unit), MACHINE_S),
         looked("disk", to_thread(machine.disk, loaded), MACHINE_S),
+        looked("database", to_thread(machine.users, loaded, unit), MACHINE_S),
     ]
     if loaded is None:
         rest = Finding("database", "skipped", "network, database and tokens are looked at when the configuration is good")

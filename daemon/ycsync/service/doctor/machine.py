@@ -16,11 +16,12 @@ from ycsync.config import INSTALLED, Loaded, Settings
 from ycsync.config.secrets import FOLDER, Secrets, missing_secrets, secret_files
 from ycsync.service.control import running
 from ycsync.service.doctor.finding import Finding, Findings
-from ycsync.store.embedded import default_root
+from ycsync.store.embedded import default_root, exists
 
 OLDEST_SYSTEMD = 247  # LoadCredential=
 HOMES = ("/home", "/root", "/run/user")  # which the unit does not see
 UNIT = "ycsync.service"
+NSS = Path("/etc/nsswitch.conf")
 PROPERTIES = (
     "LoadState", "UnitFileState", "ActiveState", "Result", "NeedDaemonReload", "ExecMainStartTimestampMonotonic",
 )  # fmt: skip
@@ -190,6 +191,24 @@ def files(path: Path | None, unit: Mapping[str, str] | None) -> Findings:
                 )
             ]  # fmt: skip
     return []
+
+
+def users(loaded: Loaded | None, unit: Mapping[str, str] | None) -> Findings:
+    """Is the service's user known to the C library, which initdb asks?"""
+    if loaded is None or loaded.database_url != "embedded" or unit is None or unit.get("LoadState") != "loaded":
+        return []
+    try:
+        lines = NSS.read_text().splitlines()
+    except OSError:
+        lines = []
+    if any("systemd" in line.split() for line in lines if line.startswith("passwd:")) or exists(default_root(os.environ)):
+        return []
+    return [
+        Finding(
+            "database", "fail", "the private PostgreSQL cannot be made: the C library does not know the users of DynamicUser=",
+            "apt-get install libnss-systemd; or put the URL of a database of yours into the credential database_url.",
+        )
+    ]  # fmt: skip
 
 
 def disk(loaded: Loaded | None) -> Findings:
