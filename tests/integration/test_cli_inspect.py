@@ -278,3 +278,31 @@ def test_plan_follows_the_configured_way(tmp_path: Path, history: str, way: str)
     config = write_config(tmp_path, f"history: {history}")
     document = json.loads(call(config, "plan", "--clients", "1000", "--visits", "12000", "--json").stdout)
     assert document["picks"]["way"] == way
+
+
+@pytest.mark.parametrize("mistake", ["preset: agressive", "streams: {clients: often}", "presett: night"])
+def test_status_and_pause_work_although_the_file_has_a_mistake(config: Path, database_url: str, mistake: str) -> None:
+    """The service goes on with the old settings; just then somebody wants to look, or to stop it."""
+    fill(database_url)
+    config.write_text(f"http: {{listen: false}}\n{mistake}\n")
+    result = call(config, "status")
+    assert result.exit_code == 2
+    assert f"{config}: line 2: " in result.stderr
+    assert "Everything that is on is complete and fresh." in result.stdout
+    assert json.loads(call(config, "status", "--json").stdout)["ok"] is True
+    paused = call(config, "pause")
+    assert (paused.exit_code, "line 2" in paused.stderr) == (0, True)
+    assert "PAUSED" in call(config, "status").stdout
+    assert call(config, "resume").exit_code == 0
+
+
+@pytest.mark.parametrize("mistake", ["database: {url: 7}", "yclients: {egress: [1]}", "preset: ["])
+def test_a_mistake_that_leaves_doubt_about_the_database_or_the_budget_stops_them(
+    config: Path, database_url: str, mistake: str
+) -> None:
+    fill(database_url)
+    config.write_text(f"http: {{listen: false}}\n{mistake}\n")
+    for command in ("status", "pause"):
+        result = call(config, command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "line " in result.stderr

@@ -117,10 +117,13 @@ def denial(status: int, message: str | None) -> str:
         return "the salon's YCLIENTS licence has lapsed. Renew it in YCLIENTS; ycsync tries again every hour."
     if status == 401:
         if "artner" in text:
-            return "the partner token is not accepted. Set YCLIENTS_PARTNER_TOKEN (credential yclients_partner_token)."
+            return (
+                "the partner token is not accepted. "
+                "Set YCLIENTS_PARTNER_TOKEN (file credentials/yclients_partner_token) and restart."
+            )
         return (
             "the user token is not accepted (it changes with the user's password). "
-            "Set YCLIENTS_USER_TOKEN (credential yclients_user_token) and restart."
+            "Set YCLIENTS_USER_TOKEN (file credentials/yclients_user_token) and restart."
         )
     return (
         "the user of the token has no rights here. Give that user access to the salon and its client base in YCLIENTS; "

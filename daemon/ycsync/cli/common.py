@@ -29,12 +29,15 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output; its form is stable.")]
 
 
-def settings_of(config: Path | None, *, level: str | None = "warning") -> Loaded:
+def settings_of(config: Path | None, *, level: str | None = "warning", lenient: bool = False) -> Loaded:
     """Find, read and check the configuration. `level`: of the log on stderr (None: the file's).
 
+    `lenient`: a mistake in the file is said, and borne where it does not matter: see config.load.
     Raises ConfigError, or UsageError when another user's secrets are needed.
     """
-    loaded = load(find_config(config, Path.cwd()), os.environ)
+    loaded = load(find_config(config, Path.cwd()), os.environ, lenient=lenient)
+    for one in loaded.mistakes:
+        print(f"ycsync: {loaded.path}: {one}", file=sys.stderr)
     if loaded.hidden is not None:
         raise UsageError(f"{loaded.hidden} holds the secrets and may be read by root only: run this command with sudo.")
     logs.configure(level or loaded.settings.log.level)

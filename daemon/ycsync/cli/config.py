@@ -128,11 +128,13 @@ def _missing(secrets: Secrets) -> list[str]:
     """What the service will not start without. It may have its own, from systemd, that are not seen here."""
     found = []
     if not secrets.partner_token:
-        found.append("no partner token here: set YCLIENTS_PARTNER_TOKEN, or the credential yclients_partner_token")
+        found.append(
+            "no partner token here: set YCLIENTS_PARTNER_TOKEN, or write it into the file credentials/yclients_partner_token"
+        )
     if not secrets.user_token and not (secrets.login and secrets.password):
         found.append(
             "no user token here: set YCLIENTS_USER_TOKEN (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD), "
-            "or the credential yclients_user_token"
+            "or write it into the file credentials/yclients_user_token"
         )
     return found
 

@@ -115,7 +115,7 @@ def _returns(loaded: Loaded, company: int, client: int | None) -> str:
 @command
 def pause(company: CompaniesOption = None, config: ConfigOption = None) -> int:
     """Stop all requests within a second, on every machine; the services keep running."""
-    return run(_pause(settings_of(config), tuple(company or ())))
+    return run(_pause(settings_of(config, lenient=True), tuple(company or ())))
 
 
 async def _pause(loaded: Loaded, companies: tuple[int, ...]) -> int:
@@ -129,7 +129,7 @@ async def _pause(loaded: Loaded, companies: tuple[int, ...]) -> int:
 @command
 def resume(company: CompaniesOption = None, config: ConfigOption = None) -> int:
     """Let requests leave again: of one salon, or of all."""
-    return run(_resume(settings_of(config), tuple(company or ())))
+    return run(_resume(settings_of(config, lenient=True), tuple(company or ())))
 
 
 async def _resume(loaded: Loaded, companies: tuple[int, ...]) -> int:

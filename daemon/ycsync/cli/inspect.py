@@ -14,6 +14,7 @@ from ycsync.cli.output import Grid, number, painted, show, span
 from ycsync.cli.reading import reading
 from ycsync.cli.watch import watch as watch_until_interrupted
 from ycsync.config import Loaded, Settings
+from ycsync.errors import ConfigError
 from ycsync.service import standing as view
 from ycsync.store.database import Database
 from ycsync.store.report import Report
@@ -36,10 +37,13 @@ def status(
 ) -> int:
     """What is in the database and how fresh. Exit code 0: all that is on is complete and fresh; else 1.
 
+    A mistake in the configuration that has nothing to do with it is said, and makes the exit code 2.
+
     With --watch and --json one object a line, a second.
     """
-    loaded = settings_of(config)
-    return run(watch_until_interrupted(loaded, as_json) if watch else _status(loaded, as_json))
+    loaded = settings_of(config, lenient=True)
+    code = run(watch_until_interrupted(loaded, as_json) if watch else _status(loaded, as_json))
+    return ConfigError.exit_code if loaded.mistakes else code
 
 
 @command

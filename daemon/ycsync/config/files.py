@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ycsync.config.parse import parse_settings
+from ycsync.config.parse import read_settings
 from ycsync.config.secrets import Secrets, hidden_folder, load_secrets
 from ycsync.config.settings import Settings
 from ycsync.errors import ConfigError, Problem
 
 INSTALLED: Final = Path("/etc/ycsync/config.yaml")
 _LONGEST: Final = 1_000_000
+_DECISIVE: Final = ("database", "yclients")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class Loaded:
     settings: Settings
     secrets: Secrets
     hidden: Path | None = None  # a folder of secrets that this user may not read, where none came from elsewhere
+    mistakes: tuple[Problem, ...] = ()  # of the file, where it was read all the same: those keys have their defaults
 
     @property
     def database_url(self) -> str:
@@ -48,12 +50,18 @@ def find_config(explicit: Path | None, cwd: Path) -> Path:
     raise ConfigError(where, (Problem(None, "", f"no configuration at {names}: make one, or name it with --config"),))
 
 
-def load(path: Path, env: Mapping[str, str]) -> Loaded:
-    """The file at `path` and the secrets in `env` or beside the file; raises ConfigError with the mistakes of both."""
+def load(path: Path, env: Mapping[str, str], *, lenient: bool = False) -> Loaded:
+    """The file at `path` and the secrets in `env` or beside the file; raises ConfigError with the mistakes of both.
+
+    `lenient`: a mistake is borne that leaves no doubt about the database and the budget, for who only looks or stops.
+    """
     problems: list[Problem] = []
     settings, secrets = Settings(), Secrets()
+    mistakes: tuple[Problem, ...] = ()
     try:
-        settings = parse_settings(read_text(path), str(path))
+        settings, mistakes = read_settings(read_text(path))
+        if not (lenient and all(one.key and not one.key.startswith(_DECISIVE) for one in mistakes)):
+            problems.extend(mistakes)
     except ConfigError as error:
         problems.extend(error.problems)
     try:
@@ -62,7 +70,8 @@ def load(path: Path, env: Mapping[str, str]) -> Loaded:
         problems.extend(error.problems)
     if problems:
         raise ConfigError(str(path), tuple(problems))
-    return Loaded(path, settings, secrets, hidden_folder(env, path.absolute().parent) if secrets == Secrets() else None)
+    hidden = hidden_folder(env, path.absolute().parent) if secrets == Secrets() else None
+    return Loaded(path, settings, secrets, hidden, mistakes)
 
 
 def read_text(path: Path) -> str:

@@ -12,6 +12,7 @@ from aiohttp import ClientSession
 from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, new_session
 from ycsync.config import Loaded, Secrets, Settings
+from ycsync.config.secrets import missing_secrets
 from ycsync.errors import DatabaseUnavailable, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.scheduler import Current, Scheduler, Scope
@@ -51,12 +52,11 @@ def rates_of(settings: Settings) -> Rates:
 
 def check_tokens(secrets: Secrets) -> None:
     """Say which secret is missing, before anything is started. Raises UsageError."""
-    if not secrets.partner_token:
-        raise UsageError("no partner token. Set YCLIENTS_PARTNER_TOKEN, or put it into the credential yclients_partner_token.")
-    if not secrets.user_token and not (secrets.login and secrets.password):
+    for what, file in missing_secrets(secrets):
+        other = " (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD)" if what == "user token" else ""
         raise UsageError(
-            "no user token. Set YCLIENTS_USER_TOKEN (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD), "
-            "or put it into the credential yclients_user_token."
+            f"no {what}. Write it into the file credentials/{file} beside config.yaml (/etc/ycsync/credentials/{file}), "
+            f"or set {file.upper()}{other}."
         )
 
 
