@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from filled import execute as sql
 from filled import fill, make_schema, write_config
 from ycsync.cli import app
+from ycsync.errors import DatabaseUnavailable, UsageError
 
 RUNNER = CliRunner()
 
@@ -306,3 +307,31 @@ def test_a_mistake_that_leaves_doubt_about_the_database_or_the_budget_stops_them
         result = call(config, command)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "line " in result.stderr
+
+
+def test_a_fault_of_ours_is_said_without_what_it_holds(
+    config: Path, database_url: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fill(database_url)
+
+    def broken(*_: object) -> None:
+        raise KeyError("Olga, +79990000001")
+
+    monkeypatch.setattr("ycsync.service.standing.judge", broken)
+    result = call(config, "status")
+    said = result.output + "".join(capfd.readouterr())
+    assert result.exit_code == 1
+    assert "event=unexpected" in said
+    assert "frames=" in said
+    assert "Olga" not in said
+
+
+def test_errors_of_several_tasks_are_said_as_one(config: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(database_url)
+
+    def broken(*_: object) -> None:
+        raise ExceptionGroup("tasks", [DatabaseUnavailable("the database is gone"), ExceptionGroup("more", [UsageError("no")])])
+
+    monkeypatch.setattr("ycsync.service.standing.judge", broken)
+    result = call(config, "status")
+    assert (result.exit_code, result.stderr) == (1, "ycsync: the database is gone\n")

@@ -135,3 +135,9 @@ def test_a_pause_and_a_missing_service_are_said() -> None:
 )
 def test_a_terminal_without_other_letters_gets_ascii(env: dict[str, str], fancy: bool) -> None:
     assert speaks_unicode(env) is fancy
+
+
+def test_a_title_moves_nothing_on_the_screen() -> None:
+    found = "\n".join(shown(view(2, titles="S\x1b[2J\u202e\x07{}\nx"), Look(160, 40)))
+    assert "4001 S?[2J??4001 x" in found
+    assert "\x1b" not in found

@@ -71,9 +71,30 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
             # The reader of our output has seen enough (`ycsync status | head`).
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as error:
+            told = _first(error)
+            if told is None:
+                # Not Python's own traceback: the message of an exception may hold a row.
+                logs.last_words()
+                logs.emit(_log, logs.UNEXPECTED, task=function.__name__, error=error, exc_info=error)
+                raise typer.Exit(1) from None
+            _say(told)
+            raise typer.Exit(told.exit_code) from None
         raise typer.Exit(code or 0)
 
     return wrapped
+
+
+def _first(error: Exception) -> YcsyncError | None:
+    """Of several tasks that ended together, all with errors of ours, the first one's."""
+    if isinstance(error, YcsyncError):
+        return error
+    if not isinstance(error, ExceptionGroup):
+        return None
+    found = [_first(one) for one in error.exceptions]
+    return found[0] if all(found) else None
 
 
 def _say(error: YcsyncError) -> None:

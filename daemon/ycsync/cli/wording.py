@@ -65,7 +65,8 @@ def name(one: view.Judged) -> str:
     """The salon: its number and its title."""
     if one.row.company == 0:
         return "all salons"
-    title = "" if one.title is None else " " + " ".join(one.title.split())
+    # Somebody wrote it: nothing of it may move the cursor or turn the line around.
+    title = "" if one.title is None else " " + "".join(c if c.isprintable() else "?" for c in " ".join(one.title.split()))
     return f"{one.row.company}{title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + '…'}"
 
 

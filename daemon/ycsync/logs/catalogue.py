@@ -52,10 +52,11 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "endpoint": "the request's name, as in the API as we use it",
         "error": "what went wrong, for people",
         "errors": "requests that failed",
-        "exc_info": "where in the program, for a report",
+        "exception": "the kinds of the exceptions, the outermost first",
         "expected": "rows that the stream should have",
         "failed": "batches that failed since the last such line",
         "file": "the configuration's path",
+        "frames": "where in the program, the innermost first",
         "fresh": "streams that are complete and fresh",
         "got": "how many rows showed it",
         "in_flight": "batches in work",
@@ -189,7 +190,7 @@ HTTP_UNAVAILABLE = Event(
 )  # fmt: skip
 UNEXPECTED = Event(
     "unexpected", "error", "a fault of ycsync; the work is tried again", ("task",),
-    "Please report it with its `exc_info`, which holds no data.",
+    "Please report it with its `exception` and `frames`, which hold no data.",
 )  # fmt: skip
 LIBRARY = Event(
     "library", "warning", "a library that ycsync uses complains; it comes at the library's own level", ("text",),

@@ -50,7 +50,9 @@ def _lines() -> Iterator[str]:
     for event in sorted((one for one in CATALOGUE.values() if one.level not in order), key=lambda one: one.name):
         yield f"| `{event.name}` | {event.level} | {event.meaning} | {_keys(event)} |"
     yield "\n## Keys\n"
-    yield f"Any event may also carry {', '.join(f'`{key}`' for key in COMMON_KEYS)}; each carries `module`.\n"
+    common = [key for key in COMMON_KEYS if key in KEYS]
+    yield f"Any event may also carry {', '.join(f'`{key}`' for key in common)}; a fault carries `exception` and `frames`, each"
+    yield "line `module`.\n"
     yield "| Key | In journald | What it is |"
     yield "|---|---|---|"
     for key, meaning in sorted(KEYS.items()):
