@@ -117,19 +117,20 @@ def test_one_command_installs_and_says_what_is_left_to_do(bare: Machine, first_w
     assert bare.show("UnitFileState") == "enabled"
 
 
-def test_without_tokens_it_does_not_start_and_says_which_file_to_fill(bare: Machine, first_words: str) -> None:
-    assert bare.systemctl("start", "ycsync", check=False).returncode != 0
-    assert bare.show("NRestarts") == "0"
-    assert "yclients_partner_token" in bare.journal()
-
-
 def test_a_c_library_that_does_not_know_the_services_user_is_named_by_the_doctor(bare: Machine, first_words: str) -> None:
     """As on a bare Debian 13, where the package libnss-systemd is not there."""
     known = bare.run("cat", "/etc/nsswitch.conf").stdout
     assert "libnss-systemd" not in bare.run("ycsync", "doctor", check=False).stdout
     bare.write("/etc/nsswitch.conf", known.replace("systemd", ""))
-    assert "apt-get install libnss-systemd" in bare.run("ycsync", "doctor", check=False).stdout
+    said = bare.run("ycsync", "doctor", check=False).stdout
     bare.write("/etc/nsswitch.conf", known)
+    assert "apt-get install libnss-systemd" in said
+
+
+def test_without_tokens_it_does_not_start_and_says_which_file_to_fill(bare: Machine, first_words: str) -> None:
+    assert bare.systemctl("start", "ycsync", check=False).returncode != 0
+    assert bare.show("NRestarts") == "0"
+    assert "yclients_partner_token" in bare.journal()
 
 
 def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) -> None:

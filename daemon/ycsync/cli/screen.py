@@ -138,7 +138,7 @@ def _body(judged: tuple[Judged, ...], look: Look, room: int) -> list[Text]:
     if len(rows) + len(salons) + 1 <= room:
         together = [_together(wording.name(found[0]), found, look) for found in salons.values()]
     else:
-        together = [_together(f"{len(salons)} salons", fresh, look)] if fresh else []
+        together = [_together(f"{sum(company > 0 for company in salons)} salons", fresh, look)] if fresh else []
     if len(rows) + len(together) + 1 > room:
         kept = max(0, room - len(together) - 2)
         rows = [*rows[:kept], _line(look, f"and {len(rows) - kept} more that are not fresh", "yellow")]

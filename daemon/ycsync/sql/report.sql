@@ -57,7 +57,7 @@ select count(*) as batches, count(*) filter (where outcome in ('failed', 'lost',
 from @schema.sync_batches where started_at > now() - interval '1 hour'
 
 -- name: recent
--- The batches that ended last, the newest first, of the last day. $1 how many.
+-- Of the last day's batches that ended those that began last. $1 how many.
 select company, stream, started_at, finished_at, outcome, requests, rows, errors
 from @schema.sync_batches
 where started_at > now() - interval '1 day' and finished_at is not null

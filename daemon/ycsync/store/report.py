@@ -202,8 +202,9 @@ class Report:
             )
 
     async def recent(self, most: int) -> tuple[Ended, ...]:
-        """The batches that ended last, the newest first."""
-        return tuple(Ended(**row) for row in await self._database.fetch(self._sql["recent"], most))
+        """Of the batches that began last those that ended, the newest end first."""
+        found = [Ended(**row) for row in await self._database.fetch(self._sql["recent"], most)]
+        return tuple(sorted(found, key=lambda one: one.finished_at, reverse=True))
 
     async def salons(self) -> tuple[Salon, ...]:
         """Every salon that the database knows."""
