@@ -260,8 +260,10 @@ async def misnamed_secret(site: Site) -> None:
     (folder / "user_token.txt").write_text("something")
 
 
-async def too_many_requests(site: Site) -> None:
-    site.simulator.fail_next("429", 99)
+async def dangling_secret(site: Site) -> None:
+    folder = site.folder / "credentials"
+    folder.mkdir(mode=0o700)
+    (folder / "yclients_user_token").symlink_to(folder / "nowhere")
 
 
 def as_role(url: str, name: str) -> str:
@@ -303,6 +305,7 @@ BROKEN: dict[Break, tuple[str, str, str]] = {
     other_owner: ("database", "belong to another role", "owner to"),
     few_connections: ("database", "may open 6 connections only", "connection limit"),
     readable_secret: ("secrets", "may be read by other users", "chmod 600"),
+    dangling_secret: ("secrets", "yclients_user_token leads nowhere", "Write the secret"),
     misnamed_secret: ("secrets", "user_token.txt is read by nobody", "yclients_user_token"),
 }
 
@@ -325,6 +328,26 @@ async def test_what_is_broken_is_named_with_its_remedy_and_nothing_else_is(site:
     assert others <= ({"tokens"} if area == "network" else set()), found
     for secret in ("secret-word", *TOKENS.values(), "two words", "somebody-else"):
         assert secret not in repr(found)
+
+
+async def test_an_ordinary_user_is_told_to_become_root(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site.folder / "credentials").mkdir()
+    site.env.clear()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for text in (None, "preset: agressive\n"):
+        site.text = text
+        (said,) = [one for one in await site.look() if one.area == "secrets"]
+        assert (said.level, said.remedy) == ("fail", "Run this command with sudo.")
+        assert "may be read by root only" in said.says
+
+
+async def test_too_many_requests_is_a_warning_and_says_whose(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ycsync.api.client.MAX_THROTTLES", 0)
+    site.simulator.fail_next("429", 9)
+    (said,) = [one for one in await site.look() if one.area == "tokens"]
+    assert said.level == "warn"
+    assert "too many requests" in said.says
+    assert "Another program uses this address's limit" in said.remedy
 
 
 async def test_everything_that_is_broken_is_named_at_once(site: Site) -> None:

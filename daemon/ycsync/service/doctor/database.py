@@ -19,7 +19,7 @@ from ycsync.store.endpoint import endpoint_of, is_local
 from ycsync.store.migrate import is_current
 from ycsync.store.report import Report
 
-FEW_PLACES = 10
+FEW_PLACES = 12  # connections that the service opens at most
 SKEW_S = 5.0
 
 

@@ -128,10 +128,11 @@ def _refused(path: Path | None) -> Findings:
 def secrets(given: Secrets | None, path: Path | None, hidden: Path | None, unit: Mapping[str, str] | None) -> Findings:
     """Which secrets are there, who may read them, and has the service the same?"""
     folder = (path or INSTALLED).absolute().parent / FOLDER
-    if hidden is not None:
-        return [Finding("secrets", "fail", f"{hidden} may be read by root only", "Run this command with sudo.")]
-    found: Findings = []
     lacking = () if given is None else missing_secrets(given)
+    closed = folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
+    if hidden is not None or (closed and lacking):
+        return [Finding("secrets", "fail", f"{hidden or folder} may be read by root only", "Run this command with sudo.")]
+    found: Findings = []
     for name, file in lacking:
         found.append(
             Finding("secrets", "fail", f"no {name}", f"Write it into {folder / file} (as root, nothing but the secret).")
@@ -139,7 +140,7 @@ def secrets(given: Secrets | None, path: Path | None, hidden: Path | None, unit:
     if given is not None and not lacking:
         there = "partner token and " + ("user token" if given.user_token else "login and password")
         found.append(Finding("secrets", "ok", f"{there}{', database URL' if given.database_url else ''}"))
-    if folder.is_dir():
+    if folder.is_dir() and not closed:
         found += _rights(folder) + _outdated(folder, unit)
     return found
 
@@ -149,7 +150,9 @@ def _rights(folder: Path) -> Findings:
     if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         found.append(Finding("secrets", "warn", f"{folder} is open to other users", f"chmod 700 {folder}"))
     for file in sorted(folder.iterdir()):
-        if file.name not in secret_files():
+        if not file.exists():
+            found.append(Finding("secrets", "warn", f"{file} leads nowhere", "Write the secret into a file of that name."))
+        elif file.name not in secret_files():
             found.append(
                 Finding(
                     "secrets", "warn", f"{file} is read by nobody", f"The names that are read: {', '.join(secret_files())}."
@@ -166,7 +169,11 @@ def _outdated(folder: Path, unit: Mapping[str, str] | None) -> Findings:
     if not began_us.isdigit() or int(began_us) == 0 or (unit or {}).get("ActiveState") != "active":
         return []
     began = time.time() - (time.clock_gettime(time.CLOCK_MONOTONIC) - int(began_us) / 1e6)
-    newer = [file.name for file in folder.iterdir() if file.name in secret_files() and file.stat().st_mtime > began + 1]
+    newer = [
+        file.name
+        for file in folder.iterdir()
+        if file.name in secret_files() and file.exists() and file.stat().st_mtime > began + 1
+    ]
     if not newer:
         return []
     return [
