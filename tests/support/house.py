@@ -192,7 +192,7 @@ async def open_house(base_url: str, database_url: str, extra: str = "", preset: 
             # aiohttp's own retries would hide a cut connection; the client switches them off too.
             session._retry_connection = False
             settings = settings_for(base_url, extra, preset)
-            api = Api(session, base_url, "partner", "user", FreeLimiter(), sleep=_no_sleep)
+            api = Api(session, base_url, "partner", "user", FreeLimiter(), sleep=_no_sleep)  # type: ignore[arg-type]
             yield House(settings, database, api, Pages(database), Work(database))
     finally:
         await database.close()

@@ -186,6 +186,19 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     assert "429" not in counted.rsplit("answers", 1)[-1].splitlines()[0], counted
 
 
+def test_a_doctor_before_the_first_start_and_the_start_right_after_it_stay_below_the_limit(machine: Installed) -> None:
+    machine.systemctl("stop", "ycsync", "simulator", check=False)
+    machine.systemctl("reset-failed", check=False)
+    machine.systemctl("clean", "--what=state", "ycsync")
+    machine.simulate()
+    assert "clients and visits of 1 of 1 salons may be read" in machine.run("ycsync", "doctor").stdout
+    machine.systemctl("start", "ycsync")
+    machine.until_complete()
+    machine.systemctl("stop", "simulator")
+    counted = machine.machine.journal("simulator").rsplit("answers", 1)[-1].splitlines()[0]
+    assert "429" not in counted, counted
+
+
 def test_a_killed_service_goes_on_where_it_was(machine: Installed) -> None:
     machine.begin()
     done = machine.until_done(300)

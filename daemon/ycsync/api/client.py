@@ -20,7 +20,7 @@ from ycsync.api.outcome import Outcome, denial
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, send
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
-from ycsync.limiter import LONGEST_BLOCK_S, Budget
+from ycsync.limiter import LONGEST_BLOCK_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
 
 MAX_THROTTLES = 8
@@ -77,7 +77,7 @@ class Api:
         base_url: str,
         partner_token: str,
         user_token: str | UserToken,
-        limiter: Budget,
+        limiter: Limiter,
         *,
         observe: Callable[[Attempt], None] = lambda _: None,
         sleep: Callable[[float], Any] = asyncio.sleep,

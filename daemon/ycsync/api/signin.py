@@ -16,7 +16,7 @@ import msgspec
 
 from ycsync.api.transport import ACCEPT, send
 from ycsync.errors import AccessDenied, Throttled, Transient
-from ycsync.limiter import Budget
+from ycsync.limiter import Limiter
 
 REFUSED_S = 900.0  # so long after a refused login none is tried
 
@@ -29,7 +29,7 @@ class UserToken:
         session: aiohttp.ClientSession,
         base_url: str,
         partner_token: str,
-        limiter: Budget,
+        limiter: Limiter,
         *,
         token: str | None = None,
         login: str | None = None,
@@ -78,7 +78,7 @@ class UserToken:
 
 
 async def login(
-    session: aiohttp.ClientSession, base_url: str, partner_token: str, login_name: str, password: str, limiter: Budget
+    session: aiohttp.ClientSession, base_url: str, partner_token: str, login_name: str, password: str, limiter: Limiter
 ) -> str:
     """A user token for a login and password. Raises AccessDenied, Throttled or Transient."""
     answer = await send(

@@ -20,7 +20,7 @@ import aiohttp
 
 from ycsync.api.outcome import Outcome, classify, http_date
 from ycsync.errors import ApiError
-from ycsync.limiter import RELAX_S, Budget, Lease
+from ycsync.limiter import RELAX_S, Lease, Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
 
 ACCEPT = "application/vnd.yclients.v2+json"
@@ -57,7 +57,7 @@ class _TooLate(Exception):
 class _Departure:
     """The moment when a request leaves on its connection: the last at which its lease can be looked at."""
 
-    def __init__(self, limiter: Budget, lease: Lease) -> None:
+    def __init__(self, limiter: Limiter, lease: Lease) -> None:
         self._limiter = limiter
         self._lease = lease
         self._timer: asyncio.TimerHandle | None = None
@@ -91,7 +91,7 @@ class _Connector(aiohttp.TCPConnector):
 
 async def send(
     session: aiohttp.ClientSession,
-    limiter: Budget,
+    limiter: Limiter,
     method: str,
     url: str,
     *,
@@ -124,7 +124,7 @@ async def send(
             _departure.reset(token)
 
 
-async def _answer(limiter: Budget, lease: Lease, asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
+async def _answer(limiter: Limiter, lease: Lease, asked: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Answer:
     at, status = lease.granted_at, 0
     try:
         async with asked as response:

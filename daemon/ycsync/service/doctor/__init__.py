@@ -1,4 +1,7 @@
-"""What can be wrong with an installation, and what is to be done about each? Nothing is changed by looking."""
+"""What can be wrong with an installation, and what is to be done about each?
+
+Looking changes nothing, but the schema is made if requests have to be counted in it.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Looked:
     """What was found of the database.
 
     `usable`: it is writable and its schema current, so the budget in it can be asked for a request.
-    `fresh`: there is no schema yet, so nobody shares a budget.
+    `fresh`: there is no schema yet, so it may be made, with the budget in it.
     """
 
     findings: Findings = field(default_factory=list)
@@ -50,7 +50,7 @@ async def look(loaded: Loaded) -> AsyncIterator[Looked]:
     embedded = loaded.database_url == "embedded"
     if embedded and not exists(default_root(os.environ)):
         looked.fresh = True
-        looked.say("ok", "a private PostgreSQL; the service makes it when it starts")
+        looked.say("ok", "a private PostgreSQL, which is made when it is first needed")
         yield looked
         return
     if not embedded and (problem := endpoint_of(loaded.database_url).problem) is not None:
@@ -121,11 +121,13 @@ async def _server(looked: Looked, loaded: Loaded, database: Database, embedded: 
     schema = await health.schema(database)
     if schema is None:
         if not found.may_create:
+            looked.writable = False
             looked.say(
                 "fail", f"the role {found.role} may not make the schema {database.schema}",
                 f"As its owner: grant create on database {found.database} to {found.role}; or run deploy/supabase/role.sql.",
             )  # fmt: skip
     elif not (schema.may_use and schema.may_create):
+        looked.writable = False
         looked.say(
             "fail", f"the role {found.role} may not make tables in the schema {database.schema}",
             f"As its owner: grant usage, create on schema {database.schema} to {found.role};",
@@ -145,9 +147,10 @@ async def _schema(looked: Looked, database: Database, egress: str) -> None:
         looked.say("fail", str(error))
         return
     if not current:
-        looked.fresh = made is None or not made.made
-        if looked.fresh:
-            looked.say("ok", f"schema {database.schema} is not there yet; the service makes it when it starts")
+        missing = made is None or not made.made
+        looked.fresh = missing and looked.writable
+        if missing:
+            looked.say("ok", f"schema {database.schema} is not there yet; it is made when it is first needed")
         else:
             looked.say(
                 "warn", f"schema {database.schema} is older than this ycsync", "ycsync db migrate, or start the service."

@@ -13,14 +13,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from ycsync.api import Api, UserToken, new_session
+from ycsync.api import Api
 from ycsync.config import Loaded
 from ycsync.errors import AccessDenied, ApiError, Throttled
-from ycsync.limiter import Budget, Lease
 from ycsync.service import census
 from ycsync.service.doctor.database import Looked
 from ycsync.service.doctor.finding import Finding, Findings
-from ycsync.service.engine import open_engine, rates_of
+from ycsync.service.engine import open_engine
+from ycsync.service.runtime import open_database
 
 AT_ONCE = 4
 CONNECT_S = 8.0
@@ -85,50 +85,22 @@ async def reach(loaded: Loaded) -> Findings:
     return [Finding("network", "ok", f"{host}:{port} answers, and its certificate is good")]
 
 
-class Alone:
-    """The budget where no schema holds one yet, so that nobody else uses it: one request after the other, never too soon."""
-
-    def __init__(self, per_second: int, per_minute: int) -> None:
-        self._apart_s = 1.1 * max(1 / per_second, 60 / per_minute)
-        self._turn = asyncio.Lock()
-        self._next = 0.0
-
-    async def acquire(self, company: int, priority: int = 0) -> Lease:
-        """The right to send one request now."""
-        async with self._turn:
-            await asyncio.sleep(max(0.0, self._next - time.monotonic()))
-            self._next = time.monotonic() + self._apart_s
-        return Lease(0, 0, 0, 0, datetime.now(UTC))
-
-    def still_good(self, lease: Lease) -> bool:
-        """It was given a moment ago."""
-        return True
-
-    def answered(self, lease: Lease) -> None:
-        """Nothing is held."""
-
-    abandoned = unanswered = unused = answered
-
-    async def throttled(self, wait_s: float) -> None:
-        """So long nothing is sent."""
-        self._next = max(self._next, time.monotonic() + wait_s)
-
-
 @asynccontextmanager
 async def _api(loaded: Loaded, looked: Looked) -> AsyncIterator[Api]:
-    """Sends requests under the budget that the service uses too."""
+    """Sends requests under the budget that the service uses too.
+
+    Where there is none yet it is made: what left without being counted would, with what a service started now sends, be more
+    than the server allows.
+    """
     if looked.usable and looked.database is not None:
         async with open_engine(loaded, looked.database, role="doctor") as engine:
             yield engine.api
         return
-    rates, yclients, given = rates_of(loaded.settings), loaded.settings.yclients, loaded.secrets
-    budget: Budget = Alone(rates.per_second, rates.per_minute)
-    async with new_session(timeout_s=yclients.timeout.total_seconds(), ca_file=yclients.ca_file) as session:
-        partner = given.partner_token or ""
-        user = UserToken(
-            session, yclients.base_url, partner, budget, token=given.user_token, login=given.login, password=given.password
-        )
-        yield Api(session, yclients.base_url, partner, user, budget)
+    async with (
+        open_database(loaded, migrating=True, size=4) as database,
+        open_engine(loaded, database, role="doctor") as engine,
+    ):
+        yield engine.api
 
 
 async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> Findings:
