@@ -10,9 +10,12 @@ from systemd.machine import Machine
 
 CLIENTS = 600
 SALON = f"--clients {CLIENTS} --visits 4500 --latency 250ms --records-cap 300"
+# Started is what listens: whoever starts it asks it at once.
 SIMULATOR = """[Service]
 Type=exec
 ExecStart=/opt/ycsync/venv/bin/ycsync simulate --port 8788 --user-token {token} {salon}
+ExecStartPost=/bin/bash -c "until (: </dev/tcp/127.0.0.1/8788) 2>/dev/null; do sleep 0.1; done"
+TimeoutStartSec=60
 """
 TOKENS = {"yclients_partner_token": "synthetic-partner", "yclients_user_token": "synthetic-user"}
 CONFIG = "/etc/ycsync/config.yaml"
