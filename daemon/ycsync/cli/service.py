@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 
 import typer
 
+from ycsync import logs
 from ycsync.cli.common import ConfigOption, command
 from ycsync.cli.common import run as run_loop
 from ycsync.config import Loaded, find_config, parse_settings
 from ycsync.config.files import read_text
 from ycsync.errors import ConfigError
 from ycsync.notify import Notifier
-from ycsync.service.control import ReloadFailed, reload_service
+from ycsync.service.control import ReloadFailed, ReloadRefused, reload_service
 from ycsync.service.daemon import Daemon, serve
 from ycsync.service.runtime import Server
 
@@ -47,8 +47,13 @@ def reload(config: ConfigOption = None) -> int:
         parse_settings(read_text(path), str(path))
     except ConfigError:
         # The service refuses it too, and from then on says so in its log and in `status`.
-        with suppress(ReloadFailed):
+        try:
             reload_service(path)
+        except ReloadRefused:
+            if logs.in_journal():  # where each mistake stands by now
+                raise typer.Exit(ConfigError.exit_code) from None
+        except ReloadFailed:
+            pass
         raise
     told = reload_service(path)
     if told is None:

@@ -35,6 +35,10 @@ class ReloadFailed(YcsyncError):
     """The running service did not take the configuration; it goes on with the one that it had."""
 
 
+class ReloadRefused(ReloadFailed):
+    """It found a mistake in it, and has said so in its log."""
+
+
 def directories() -> tuple[Path, ...]:
     """Where the file may be: the first is where a service started from here puts it."""
     own = [Path(os.environ["RUNTIME_DIRECTORY"].split(":")[0])] if os.environ.get("RUNTIME_DIRECTORY") else []
@@ -140,7 +144,7 @@ def _reload_one(config: Path, before: Announcement, timeout_s: float) -> str | N
             raise ReloadFailed("the service ended while it was reloading; see its log (journalctl -u ycsync).")
         if now.reloads > before.reloads:
             if now.problem is not None:
-                raise ReloadFailed(f"the service keeps its old settings: {now.problem}")
+                raise ReloadRefused(f"the service keeps its old settings: {now.problem}")
             if now.restart_needed:
                 keys = ", ".join(now.restart_needed)
                 return f"The service has reloaded; {keys} take effect with `systemctl restart ycsync`."

@@ -153,8 +153,9 @@ class Daemon:
             with contextlib.suppress(DatabaseError, TimeoutError):
                 async with asyncio.timeout(TELL_S):
                     await engine.work.beat(engine.scheduler.worker, self._info())
+            # Before whoever waits for the reload goes on: what they then read in `systemctl status` is so now.
+            self.notifier.ready(self._line(engine))
             self.beacon.reloaded(self.problem, restart)
-            self.notifier.ready()
 
     async def _apply(self, engine: Engine) -> bool:
         """Tell the database what the settings want; False when it is away, and this is to be done again."""
@@ -208,8 +209,11 @@ class Daemon:
             if time.monotonic() - said_at >= ALIVE_S:
                 emit(_log, logs.SERVICE_ALIVE, **self.overview.hour())
                 said_at = time.monotonic()
-            self.notifier.status(self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost))
+            self.notifier.status(self._line(engine))
             await asyncio.sleep(STATUS_S)
+
+    def _line(self, engine: Engine) -> str:
+        return self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost)
 
     async def _watchdog(self, engine: Engine) -> None:
         """Tell systemd that the loop turns: only while the scheduler's own loop does."""

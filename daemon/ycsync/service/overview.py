@@ -93,7 +93,8 @@ class Overview:
         stopped = sum(1 for found in states.values() if "stopped" in found)
         filling = [c for c, found in states.items() if found & {"filling", "waiting"} and "stopped" not in found]
         stale = sum(1 for found in states.values() if "stale" in found and not found & {"filling", "waiting", "stopped"})
-        parts = [f"{len(states)} salons, {len(states) - len(filling) - stopped - stale} complete"]
+        complete = len(states) - len(filling) - stopped - stale
+        parts = [f"{len(states)} salon{'' if len(states) == 1 else 's'}, {complete} complete"]
         if filling:
             parts.append(self._filling([one for company in filling for one in by_salon[company]], len(filling)))
         if stale:

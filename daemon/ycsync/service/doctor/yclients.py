@@ -121,10 +121,8 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
             ]
         except ApiError as error:
             return [Finding("tokens", "fail", str(error))]
-        found = [
-            *clock(managed.server_time),
-            Finding("tokens", "ok", f"the user token manages {len(managed.salons)} active salons"),
-        ]
+        salons = f"{len(managed.salons)} active salon{'' if len(managed.salons) == 1 else 's'}"
+        found = [*clock(managed.server_time), Finding("tokens", "ok", f"the user token manages {salons}")]
         wanted = loaded.settings.companies or tuple(managed.salons)
         for company in wanted:
             if company not in managed.salons:
