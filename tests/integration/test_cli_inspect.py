@@ -63,7 +63,7 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     assert list(document) == [
         "ok", "as_of", "preset", "services", "requests", "paused", "quarantined", "last_hour", "streams",
     ]  # fmt: skip
-    assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0}
+    assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0, "working": 0}
     assert document["requests"] == {
         "second": 0, "minute": 7, "limit_second": 5, "limit_minute": 200, "preset_second": 4, "preset_minute": 160,
         "throttled": 0, "blocked_until": None,

@@ -34,7 +34,7 @@ def view(salons: int = 3, *changed: StreamRow, titles: str = "Салон «Ол�
     listed = tuple(Salon(company, titles.format(company), True) for company in range(4001, 4001 + salons))
     service = Worker("service", 4711, "9.9", "default", NOW - timedelta(hours=3), NOW, {"preset": "balanced"})
     standing = Standing(
-        NOW, listed, tuple(rows.values()), Usage(3, 120, 2), (service,), {0: NOW} if paused else {}, Hour(120, 3, 560, 2, 1)
+        NOW, listed, tuple(rows.values()), Usage(3, 120, 2), (service,), {0: NOW} if paused else {}, Hour(120, 3, 560, 2, 1, 4)
     )
     recent = tuple(
         Ended(4001, "clients", NOW - timedelta(seconds=n + 5), NOW - timedelta(seconds=n), "more", 12, 300, 0) for n in range(6)
@@ -95,7 +95,7 @@ def test_it_tells_progress_limits_and_the_last_hour() -> None:
     assert "to" in next(line for line in found.splitlines() if "filling" in line).split("(31%)")[1]
     assert "3/5 requests in the last second, the preset takes 4" in found
     assert "120/200 requests in the last minute, the preset takes 160" in found
-    assert "last hour  120 batches, 3 failed; 560 requests, 2 failed, 1 refused" in found
+    assert "last hour  120 batches ended, 3 failed; 560 requests, 2 failed, 1 refused; 4 at work" in found
     assert "4001 clients: more, 300 new rows, 12 requests, 5.0 s" in found
 
 
@@ -104,6 +104,18 @@ def test_fresh_salons_share_a_line_where_there_is_no_room_and_all_do_where_there
     assert any(line.startswith("4003 Салон «Ольга» № 4003: 4 streams fresh, not older than 30 s") for line in few)
     many = shown(view(50, STOPPED), Look(100, 24))
     assert any(line.startswith("50 salons: 200 streams fresh") for line in many)
+    assert any("stopped" in line for line in many)
+
+
+def test_what_moves_is_seen_before_what_waits_for_its_turn() -> None:
+    new = row(4001, "clients", "new", expected=None, done=0, last_success_at=None, proved_as_of=None)
+    waiting = [replace(new, company=company, stream=stream) for company in range(4003, 4041) for stream in STREAMS]
+    few = shown(view(12, FILLING, *waiting[:40]), Look(100, 34))
+    assert any("filling" in line for line in few)
+    assert any(line.startswith("4003 Салон «Ольга» № 4003: 4 streams waiting for their turn") for line in few)
+    many = shown(view(40, FILLING, STOPPED, *waiting), Look(100, 24))
+    assert any("filling" in line for line in many)
+    assert any(line.startswith("38 salons: 152 streams waiting for their turn") for line in many)
     assert any("stopped" in line for line in many)
 
 

@@ -1,7 +1,7 @@
 """What does `status --watch` show, on a screen of any size? Pure: figures in, lines out.
 
-What needs a look comes first. Where the screen is too short, salons that are fresh share a line, then all of them do; where it
-is too narrow, columns go, the least important first.
+What needs a look comes first. Where the screen is too short, what is fresh and what waits for its turn share a line by salon,
+then all of them do; where it is too narrow, columns go, the least important first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ycsync.store.report import Ended, Standing
 BATCHES = 6
 LEAST_BAR, LONGEST_BAR = 6, 24
 NAME = 12  # cells that the salon's name may have at least
-WORST_FIRST = ("stopped", "stale", "waiting", "filling", "fresh", "off")
+WORST_FIRST = ("stopped", "stale", "filling", "waiting", "fresh", "off")
 OUTCOMES = {"proved": "green", "more": "green", "failed": "red", "denied": "red", "lost": "red", "fenced": "yellow"}
 
 
@@ -95,7 +95,8 @@ def _head(view: View, look: Look, now: datetime) -> Iterator[Text]:
     failed = f", {hour.failed} failed" if hour.failed else ""
     wrong = f", {number(hour.errors)} failed" if hour.errors else ""
     refused = f", {number(hour.throttled)} refused" if hour.throttled else ""
-    says = f"last hour  {number(hour.batches)} batches{failed}; {number(hour.requests)} requests{wrong}{refused}"
+    working = f"; {number(hour.working)} at work" if hour.working else ""
+    says = f"last hour  {number(hour.batches)} batches ended{failed}; {number(hour.requests)} requests{wrong}{refused}{working}"
     yield _line(look, says, "yellow" if hour.failed or hour.errors or hour.throttled else "")
     # The first three lines of `status` are said better above.
     for told in wording.heading(standing, view.judged, settings):
@@ -123,32 +124,48 @@ def _limits(view: View, look: Look) -> Iterator[Text]:
 
 
 def _body(judged: tuple[Judged, ...], look: Look, room: int) -> list[Text]:
-    """Every stream a line; where that is too much, fresh salons a line each, then all of them one."""
+    """Every stream a line; where that is too much, those that are fresh or wait share one by salon, then all of them."""
     ordered = sorted(judged, key=lambda one: WORST_FIRST.index(one.state))  # stable: by salon within
     shown = [one for one in ordered if one.state != "off"]
     columns = _columns(shown, look)
     if len(shown) + 1 <= room:
         return [_titles(columns, look), *(_row(one, columns, look) for one in shown)]
-    needing = [one for one in shown if one.state != "fresh"]
-    fresh = [one for one in shown if one.state == "fresh"]
-    salons: dict[int, list[Judged]] = {}
-    for one in fresh:
-        salons.setdefault(one.row.company, []).append(one)
-    rows = [_row(one, columns, look) for one in needing]
-    if len(rows) + len(salons) + 1 <= room:
-        together = [_together(wording.name(found[0]), found, look) for found in salons.values()]
+    fresh, waiting = ([one for one in shown if one.state == state] for state in ("fresh", "waiting"))
+    kept = [one for one in shown if one.state != "fresh"]
+    moving = [one for one in kept if one.state != "waiting"]
+    for needing, sharing in (
+        (kept, _by_salon(fresh)),
+        (moving, [*_by_salon(waiting), *_by_salon(fresh)]),
+        (moving, [*_by_salon(waiting), fresh]),
+        (moving, [waiting, fresh]),
+    ):
+        rows = [_row(one, columns, look) for one in needing]
+        together = [_together(found, look) for found in sharing if found]
+        if len(rows) + len(together) + 1 <= room:
+            break
     else:
-        together = [_together(f"{sum(company > 0 for company in salons)} salons", fresh, look)] if fresh else []
-    if len(rows) + len(together) + 1 > room:
-        kept = max(0, room - len(together) - 2)
-        rows = [*rows[:kept], _line(look, f"and {len(rows) - kept} more that are not fresh", "yellow")]
+        left = max(0, room - len(together) - 2)
+        rows = [*rows[:left], _line(look, f"and {len(rows) - left} more that are not fresh", "yellow")]
     return [_titles(columns, look), *rows, *together]
 
 
-def _together(name: str, found: Sequence[Judged], look: Look) -> Text:
+def _by_salon(judged: Sequence[Judged]) -> list[list[Judged]]:
+    salons: dict[int, list[Judged]] = {}
+    for one in judged:
+        salons.setdefault(one.row.company, []).append(one)
+    return list(salons.values())
+
+
+def _together(found: Sequence[Judged], look: Look) -> Text:
+    """One line for streams of one state."""
+    state = found[0].state
+    salons = {one.row.company for one in found}
+    count = sum(company > 0 for company in salons)
+    name = wording.name(found[0]) if len(salons) == 1 else f"{count} salon{'' if count == 1 else 's'}"
     lags = [one.lag_s for one in found if one.lag_s is not None]
-    oldest = f", not older than {span(max(lags))}" if lags else ""
-    return _line(look, f"{name}: {len(found)} stream{'s' if len(found) > 1 else ''} fresh{oldest}", COLOURS["fresh"])
+    more = ", not older than " + span(max(lags)) if lags and state == "fresh" else ""
+    more = " for their turn" if state == "waiting" else more
+    return _line(look, f"{name}: {len(found)} stream{'' if len(found) == 1 else 's'} {state}{more}", COLOURS.get(state, ""))
 
 
 @dataclass(frozen=True, slots=True)

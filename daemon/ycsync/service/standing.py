@@ -30,7 +30,7 @@ One object:
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
   paused         company (0: all), since
   quarantined    rows that could not be stored, open
-  last_hour      batches, failed (of them), requests, errors, throttled
+  last_hour      batches (that ended), failed (of them), requests, errors, throttled (theirs), working (batches)
   streams        company (0: the list of salons), title (null: not known), stream,
                  state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s, eta_range_s (two,
                  from and to; null as eta_s),

@@ -51,17 +51,18 @@ select role, pid, version, egress, started_at, beat_at, info::text as info
 from @schema.workers where beat_at > now() - interval '10 seconds' order by role, started_at
 
 -- name: hour
--- What batches did in the last hour.
-select count(*) as batches, count(*) filter (where outcome in ('failed', 'lost', 'denied')) as failed,
+-- What batches that began in the last hour did; one that is at work has no figures yet.
+select count(finished_at) as batches, count(*) filter (where outcome in ('failed', 'lost', 'denied')) as failed,
+       count(*) filter (where finished_at is null) as working,
        coalesce(sum(requests), 0) as requests, coalesce(sum(errors), 0) as errors, coalesce(sum(throttled), 0) as throttled
 from @schema.sync_batches where started_at > now() - interval '1 hour'
 
 -- name: recent
--- Of the last day's batches that ended those that began last. $1 how many.
-select company, stream, started_at, finished_at, outcome, requests, rows, errors
-from @schema.sync_batches
-where started_at > now() - interval '1 day' and finished_at is not null
-order by started_at desc limit $1
+-- The batches that ended last, the newest first. $1 how many. Looked for among the last to begin: an hour may hold ten thousands.
+select * from (
+    select company, stream, started_at, finished_at, outcome, requests, rows, errors
+    from @schema.sync_batches where finished_at is not null order by started_at desc limit 500
+) began where finished_at > now() - interval '1 day' order by finished_at desc limit $1
 
 -- name: pauses
 select company_id as company, since from @schema.pauses order by company_id

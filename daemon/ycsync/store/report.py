@@ -87,13 +87,14 @@ class Batches:
 
 @dataclass(frozen=True, slots=True)
 class Hour:
-    """What batches did in the last hour; `failed`, of `batches`: those that ended with an error."""
+    """What batches of the last hour did: `batches` ended, `failed` of them with an error, `working` are still at work."""
 
     batches: int = 0
     failed: int = 0
     requests: int = 0
     errors: int = 0
     throttled: int = 0
+    working: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +203,8 @@ class Report:
             )
 
     async def recent(self, most: int) -> tuple[Ended, ...]:
-        """Of the batches that began last those that ended, the newest end first."""
-        found = [Ended(**row) for row in await self._database.fetch(self._sql["recent"], most)]
-        return tuple(sorted(found, key=lambda one: one.finished_at, reverse=True))
+        """The batches that ended last, the newest first."""
+        return tuple(Ended(**row) for row in await self._database.fetch(self._sql["recent"], most))
 
     async def salons(self) -> tuple[Salon, ...]:
         """Every salon that the database knows."""
