@@ -54,6 +54,10 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached or went away; the same work may be tried again."""
 
 
+class NewerSchema(DatabaseError):
+    """A newer ycsync made the schema, in a way that this one would misread."""
+
+
 class ForeignSchema(DatabaseError):
     """The schema holds tables that ycsync did not make; it will not touch them."""
 

@@ -21,7 +21,9 @@ import pytest
 
 from support.bouncer import bouncer
 from support.place import free_port
+from ycsync.config import load
 from ycsync.service.doctor import Finding, examine, well
+from ycsync.service.doctor.machine import port, systemd
 from ycsync.service.doctor.yclients import clock
 from ycsync.simulator import Options, Simulator
 from ycsync.store.database import connect
@@ -101,6 +103,19 @@ async def test_where_nothing_is_wrong_it_says_so_for_one_request_and_two_a_salon
     await connection.close()
     assert counts is not None
     assert tuple(counts) == (0, 0, 0)
+
+
+async def test_a_salon_that_the_list_does_not_name_is_asked_alone_as_the_service_does(site: Site) -> None:
+    site.settings["companies"] = "companies: [4001, 4002]"
+    site.simulator.world.salons[4002].company["active"] = 0
+    found = await site.look()
+    assert worse(found) == []
+    assert any("clients and visits of 2 of 2 salons may be read" in one.says for one in found)
+
+
+async def test_answers_without_a_count_are_no_trouble(site: Site) -> None:
+    site.simulator.fail_next("total-null", 9)
+    assert worse(await site.look()) == []
 
 
 async def test_only_so_many_salons_are_tried(site: Site) -> None:
@@ -215,6 +230,22 @@ async def old_schema(site: Site) -> None:
     )
 
 
+async def newer_schema(site: Site) -> None:
+    await site.sql("insert into yclients.schema_migrations (version, file) values (99, '0099_later.sql')")
+
+
+async def no_salon(site: Site) -> None:
+    site.simulator.world.allowed.clear()
+
+
+async def yclients_down(site: Site) -> None:
+    site.simulator.fail_next("503", 9)
+
+
+async def salon_down(site: Site) -> None:
+    site.simulator.fail_next("503", 9, "/clients/4002")
+
+
 async def paused(site: Site) -> None:
     await site.sql("insert into yclients.pauses (company_id) values (0)")
 
@@ -284,7 +315,10 @@ BROKEN: dict[Break, tuple[str, str, str]] = {
     no_rights_to_clients: ("salons", "salon 4002, clients: the user of the token has no rights", ""),
     no_rights_to_visits: ("salons", "salon 4003, records: the user of the token has no rights", ""),
     lapsed_licence: ("salons", "salon 4001, clients: the salon's YCLIENTS licence has lapsed", ""),
-    foreign_salon: ("tokens", "salon 777 of `companies`", "Give the token's user access"),
+    no_salon: ("tokens", "manages no active salon", "Give its user access"),
+    yclients_down: ("tokens", "HTTP 503", "Try again"),
+    salon_down: ("salons", "HTTP 503", "Try again"),
+    foreign_salon: ("salons", "salon 777 of `companies`", "Give the token's user access"),
     mistake_in_the_file: ("config", "line 1: preset", "config check"),
     port_taken: ("http", "cannot be opened", "another port"),
     unknown_name: ("network", "the name api.yclients.invalid is not found", "DNS"),
@@ -297,6 +331,7 @@ BROKEN: dict[Break, tuple[str, str, str]] = {
     pooler_without_reference: ("database", "knows no user 'ycsync': there it is called ycsync.<project ref>", ""),
     read_only: ("database", "it is read-only", "the primary's address"),
     foreign_tables: ("database", "already holds tables that ycsync did not make", ""),
+    newer_schema: ("database", "newer than this ycsync knows", ""),
     old_schema: ("database", "older than this ycsync", "ycsync db migrate"),
     paused: ("database", "paused by command: all salons", "ycsync resume"),
     salon_paused: ("database", "paused by command: salon 4002", "ycsync resume"),
@@ -382,6 +417,43 @@ async def test_before_the_first_start_its_requests_are_counted_for_the_service_t
     )
     await connection.close()
     assert counted == site.simulator.report().requests == 1 + 2 * 2
+
+
+async def test_several_addresses_that_fail_in_several_ways_are_no_success(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(*_: object, **__: object) -> None:
+        raise OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 101] Network is unreachable")
+
+    monkeypatch.setattr(asyncio, "open_connection", connect)
+    (said,) = [one for one in await site.look(most=0) if one.area == "network"]
+    assert said.says.endswith("cannot be reached: none of its addresses answers")
+
+
+async def test_a_port_that_only_root_may_open_is_not_free_for_the_service(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.settings["listen"] = "127.0.0.1:80"
+    path = site.folder / "config.yaml"
+    await site.look(most=0)
+    monkeypatch.setattr("ycsync.service.doctor.machine.INSTALLED", path)
+    settings = load(path, {}).settings
+    (said,) = await port(settings, path, {"LoadState": "loaded"})
+    assert (said.level, said.says) == ("fail", "the service's user may not open port 80 of http.listen")
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts", "level", "says"),
+    [
+        ("activating", "0", "warn", "the service is starting"),
+        ("activating", "7", "fail", "starts again and again: it has ended 7 times"),
+        ("active", "7", "ok", "the service runs"),
+        ("failed", "7", "fail", "the service failed: it failed too often in a row"),
+    ],
+)
+async def test_a_service_that_starts_again_and_again_is_broken(state: str, restarts: str, level: str, says: str) -> None:
+    unit = {
+        "LoadState": "loaded", "UnitFileState": "enabled", "ActiveState": state, "NRestarts": restarts,
+        "Result": "start-limit-hit",
+    }  # fmt: skip
+    found = [one for one in await systemd(unit, None) if one.area == "unit"]
+    assert [(one.level, one.says) for one in found if says in one.says] == [(level, found[0].says)]
 
 
 async def test_a_pooler_is_told(site: Site) -> None:

@@ -14,7 +14,7 @@ from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_o
 from ycsync.cli.output import Grid, narrow, number, percent, show, span
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
-from ycsync.errors import DatabaseError, UsageError
+from ycsync.errors import ApiError, DatabaseError, UsageError
 from ycsync.plan.cost import (
     RTT_S,
     Cost,
@@ -117,6 +117,8 @@ async def _live(loaded: Loaded) -> list[Size]:
     ):
         tries = loaded.settings.active.max_retries + 1
         companies = loaded.settings.companies or tuple((await census.managed(engine.api, tries)).salons)
+        if not companies:
+            raise ApiError(f"companies: {census.NO_SALON}. {census.GIVE_ACCESS}")
         places = asyncio.Semaphore(AT_ONCE)
 
         async def size(company: int) -> Size:

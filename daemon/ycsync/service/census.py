@@ -5,27 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from ycsync.api import Api, Request, Tally
+from ycsync.api import Api, Page, Tally
 from ycsync.api import endpoints as ep
-from ycsync.errors import ApiError, NotFound
+from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.model import parse_companies
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
 
 SMALLEST_PAGE = 20
+NO_SALON = "the user token manages no active salon"
+GIVE_ACCESS = "Give its user access to one in YCLIENTS."
 
 
 @dataclass(frozen=True, slots=True)
 class Managed:
-    """The active salons of the user token: their titles by their ids. `server_time`: the API's clock at the first answer."""
+    """The active salons of the user token, perhaps none: their titles by their ids.
+
+    `server_time`: the API's clock at the first answer.
+    """
 
     salons: dict[int, str]
     server_time: datetime | None
 
 
 async def managed(api: Api, tries: int) -> Managed:
-    """The active salons of the user token. Raises ApiError, also when there is none."""
+    """The active salons of the user token. Raises ApiError."""
     found: dict[int, tuple[str, bool]] = {}
     server_time = None
     for page in range(1, MAX_PAGES):
@@ -37,32 +42,50 @@ async def managed(api: Api, tries: int) -> Managed:
         # As sync.lists reads it: the server chooses the page's size, and no page is as small as that but the last.
         if not new or parsed.seen < SMALLEST_PAGE or (answer.total is not None and len(found) >= answer.total):
             break
-    salons = {company: title for company, (title, active) in sorted(found.items()) if active}
-    if not salons:
-        raise ApiError("companies: the user token manages no active salon. Give its user access to one in YCLIENTS.")
-    return Managed(salons, server_time)
+    return Managed({company: title for company, (title, active) in sorted(found.items()) if active}, server_time)
+
+
+async def exists(api: Api, company: int, tries: int) -> bool:
+    """Does the user token reach a salon that the list does not name? The service asks so too. Raises ApiError."""
+    try:
+        await api.fetch(ep.company(company), Tally(), tries=tries)
+    except (NotFound, AccessDenied):
+        return False
+    return True
 
 
 async def clients(api: Api, company: int, tries: int) -> int:
     """How many clients the salon has. Raises ApiError."""
-    try:
-        return await _count(api, ep.clients(company, Ask(1, 1), None), tries)
-    except NotFound:
-        # The list of full cards is formally deprecated; this is its successor.
-        return await _count(api, ep.clients_search(company, Ask(1, 1)), tries)
+    return _counted(await _clients(api, company, tries), company, "clients")
 
 
 async def visits(api: Api, company: int, tries: int) -> int:
     """How many visits the salon has. Raises ApiError."""
-    return await _count(api, ep.records(company, Window(), 1), tries)
+    return _counted(await _visits(api, company, tries), company, "records")
 
 
-async def _count(api: Api, request: Request, tries: int) -> int:
+async def readable(api: Api, company: int, tries: int) -> None:
+    """Asks for a client and a visit of the salon. Raises ApiError: AccessDenied when the token's user may not read them."""
+    await _clients(api, company, tries)
+    await _visits(api, company, tries)
+
+
+async def _clients(api: Api, company: int, tries: int) -> Page:
+    try:
+        return await api.fetch(ep.clients(company, Ask(1, 1), None), Tally(), tries=tries)
+    except NotFound:
+        # The list of full cards is formally deprecated; this is its successor.
+        return await api.fetch(ep.clients_search(company, Ask(1, 1)), Tally(), tries=tries)
+
+
+async def _visits(api: Api, company: int, tries: int) -> Page:
+    return await api.fetch(ep.records(company, Window(), 1), Tally(), tries=tries)
+
+
+def _counted(answer: Page, company: int, what: str) -> int:
     """How many rows the list has, from an answer of one row."""
-    answer = await api.fetch(request, Tally(), tries=tries)
     if answer.total is None:
         raise ApiError(
-            f"salon {request.company}, {request.endpoint}: YCLIENTS does not say how many there are. "
-            "Give the counts: --clients N --visits M."
+            f"salon {company}, {what}: YCLIENTS does not say how many there are. Give the counts: --clients N --visits M."
         )
     return answer.total

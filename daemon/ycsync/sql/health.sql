@@ -10,7 +10,9 @@ select current_setting('server_version_num')::int as version,
        has_database_privilege(current_database(), 'CREATE') as may_create,
        coalesce((select ssl from pg_stat_ssl where pid = pg_backend_pid()), false) as encrypted,
        (current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int)::int as places,
-       (select sum(numbackends) from pg_stat_database)::int as taken,
+       -- The running service's own are there for this one too.
+       ((select sum(numbackends) from pg_stat_database)
+        - (select count(*) from pg_stat_activity where usename = current_user and datname = current_database()))::int as taken,
        (select rolconnlimit from pg_roles where rolname = current_user) as role_limit
 
 -- name: schema

@@ -7,12 +7,12 @@ from datetime import datetime
 
 from ycsync.store.database import Database
 
-OLDEST, NEWEST = 14, 18  # the major versions that ycsync is tried with
+OLDEST, NEWEST = 14, 18  # major versions: what the statements need, and the newest that ycsync was tried with
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`version`: as server_version_num has it. `places`, `taken`: connections there are, and that are open."""
+    """`version`: as server_version_num has it. `places`, `taken`: connections there are, and that others have open."""
 
     version: int
     standby: bool

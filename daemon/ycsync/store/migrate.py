@@ -13,7 +13,7 @@ import re
 import zlib
 
 from ycsync import sql
-from ycsync.errors import DatabaseError, ForeignSchema
+from ycsync.errors import ForeignSchema, NewerSchema
 from ycsync.store.database import Connection, Database
 from ycsync.store.tables import TABLES
 
@@ -28,7 +28,10 @@ _TYPES = {"timestamptz": "timestamp with time zone"}
 
 
 async def migrate(database: Database) -> tuple[int, ...]:
-    """Bring the schema up to date; returns the versions that ran. Raises ForeignSchema before anything is written."""
+    """Bring the schema up to date; returns the versions that ran.
+
+    Raises ForeignSchema or NewerSchema before anything is written.
+    """
     ran: list[int] = []
     schema = database.schema
     async with database.transaction() as connection:
@@ -51,15 +54,8 @@ async def migrate(database: Database) -> tuple[int, ...]:
         table = f"{sql.quoted(schema)}.schema_migrations"
         if "schema_migrations" in present and "works_with" not in present["schema_migrations"]:
             await connection.execute(f"alter table {table} add column works_with integer")
-        known = sql.migrations()
-        if newer := applied - {version for version, _ in known}:
-            rows = await connection.fetch(f"select works_with from {table} where version = any($1::int[])", list(newer))
-            if any(row["works_with"] is None or row["works_with"] > known[-1][0] for row in rows):
-                raise DatabaseError(
-                    f"{database.where}: schema {schema} is at version {max(newer)}, newer than this ycsync knows "
-                    f"({known[-1][0]}). Install the newer ycsync again."
-                )
-        for version, file in known:
+        await _refuse_newer(connection, schema, applied, database.where)
+        for version, file in sql.migrations():
             if version in applied:
                 continue
             text = sql.read(file).replace("@schema_literal", schema.replace("'", "''"))
@@ -75,13 +71,16 @@ async def migrate(database: Database) -> tuple[int, ...]:
 
 
 async def is_current(database: Database) -> bool:
-    """True when every migration that this ycsync knows has run; writes nothing."""
+    """True when every migration that this ycsync knows has run; writes nothing. Raises ForeignSchema or NewerSchema."""
     async with database.transaction() as connection:
         present = await _columns(connection, database.schema)
         if "schema_migrations" not in present:
             _refuse_foreign(database.schema, present, database.where)
             return False
-        return await _applied(connection, database.schema, present) >= {version for version, _ in sql.migrations()}
+        applied = await _applied(connection, database.schema, present)
+        if "works_with" in present["schema_migrations"]:  # an older one has no newer versions
+            await _refuse_newer(connection, database.schema, applied, database.where)
+        return applied >= {version for version, _ in sql.migrations()}
 
 
 async def _columns(connection: Connection, schema: str) -> dict[str, dict[str, str]]:
@@ -99,6 +98,19 @@ async def _applied(connection: Connection, schema: str, present: dict[str, dict[
         )
     rows = await connection.fetch(f"select version from {sql.quoted(schema)}.schema_migrations")
     return {row["version"] for row in rows}
+
+
+async def _refuse_newer(connection: Connection, schema: str, applied: set[int], where: str) -> None:
+    known = sql.migrations()
+    newer = applied - {version for version, _ in known}
+    rows = await connection.fetch(
+        f"select works_with from {sql.quoted(schema)}.schema_migrations where version = any($1::int[])", list(newer)
+    )
+    if any(row["works_with"] is None or row["works_with"] > known[-1][0] for row in rows):
+        raise NewerSchema(
+            f"{where}: schema {schema} is at version {max(newer)}, newer than this ycsync knows ({known[-1][0]}). "
+            "Install the newer ycsync again."
+        )
 
 
 def _refuse_foreign(schema: str, present: dict[str, dict[str, str]], where: str) -> None:

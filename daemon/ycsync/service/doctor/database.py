@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ycsync.config import Loaded
-from ycsync.errors import ForeignSchema, YcsyncError
+from ycsync.errors import ForeignSchema, NewerSchema, YcsyncError
 from ycsync.service.doctor.finding import Finding, Findings, Level
 from ycsync.service.runtime import Server
 from ycsync.store import health
@@ -143,7 +143,7 @@ async def _schema(looked: Looked, database: Database, egress: str) -> None:
     made = await health.schema(database)
     try:
         current = await is_current(database)
-    except ForeignSchema as error:
+    except (ForeignSchema, NewerSchema) as error:
         looked.say("fail", str(error))
         return
     if not current:

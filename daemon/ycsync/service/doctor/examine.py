@@ -39,7 +39,7 @@ async def examine(config: Path | None, cwd: Path, env: Mapping[str, str], most: 
         rest = Finding("database", "skipped", "network, database and tokens are looked at when the configuration is good")
         return [*found, *chain.from_iterable(await asyncio.gather(*parts)), rest]
     parts += [
-        looked("http", machine.port(loaded.settings, path), MACHINE_S),
+        looked("http", machine.port(loaded.settings, path, unit), MACHINE_S),
         looked("network", yclients.reach(loaded), MACHINE_S),
         _data(loaded, most),
     ]

@@ -21,9 +21,10 @@ from ycsync.store.embedded import default_root, exists
 OLDEST_SYSTEMD = 247  # LoadCredential=
 HOMES = ("/home", "/root", "/run/user")  # which the unit does not see
 UNIT = "ycsync.service"
+PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 NSS = Path("/etc/nsswitch.conf")
 PROPERTIES = (
-    "LoadState", "UnitFileState", "ActiveState", "Result", "NeedDaemonReload", "ExecMainStartTimestampMonotonic",
+    "LoadState", "UnitFileState", "ActiveState", "Result", "NeedDaemonReload", "ExecMainStartTimestampMonotonic", "NRestarts",
 )  # fmt: skip
 LITTLE, NOTHING = 1 << 30, 100 << 20  # bytes of disk: worth a warning, too few
 COMMAND_S = 5.0
@@ -103,10 +104,15 @@ async def systemd(unit: Mapping[str, str] | None, path: Path | None) -> Findings
     elif state in ("active", "reloading"):
         found.append(Finding("unit", "ok", "the service runs"))
         found += _refused(path)
-    elif state == "activating":
+    elif state == "activating" and (times := unit.get("NRestarts", "0")) != "0":
         found.append(
-            Finding("unit", "warn", "the service is starting, or starts again and again", "journalctl -u ycsync -n 30")
-        )
+            Finding(
+                "unit", "fail", f"the service starts again and again: it has ended {times} times",
+                "journalctl -u ycsync -p warning -n 30 says why.",
+            )
+        )  # fmt: skip
+    elif state == "activating":
+        found.append(Finding("unit", "warn", "the service is starting", "journalctl -u ycsync -n 30, if that lasts."))
     else:
         found.append(Finding("unit", "warn", "the service does not run", "systemctl start ycsync"))
     return found
@@ -233,11 +239,26 @@ def disk(loaded: Loaded | None) -> Findings:
     ]
 
 
-async def port(settings: Settings, path: Path | None) -> Findings:
+def _first_open_port() -> int:
+    """Below it only root may listen."""
+    try:
+        return int(PORTS.read_text())
+    except (OSError, ValueError):
+        return 1024
+
+
+async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | None) -> Findings:
     """May the status page be opened, or is it?"""
     http = settings.http
     if not http.enabled:
         return [Finding("http", "skipped", "http.listen is off: no /metrics, no /readyz")]
+    if unit is not None and unit.get("LoadState") == "loaded" and path == INSTALLED and 0 < http.port < _first_open_port():
+        return [
+            Finding(
+                "http", "fail", f"the service's user may not open port {http.port} of http.listen",
+                f"Choose a port from {_first_open_port()} on, and put a web server before it if it must be this one.",
+            )
+        ]  # fmt: skip
     if path is not None and running(path):
         try:
             _, writer = await asyncio.open_connection(http.host, http.port)

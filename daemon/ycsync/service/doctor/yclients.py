@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ AT_ONCE = 4
 CONNECT_S = 8.0
 SKEW_S = 60.0
 CERTIFICATE_DAYS = 14
+AGAIN = "Try again; if it lasts, YCLIENTS or the way to it is in trouble, and `ycsync status` tells since when."
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
@@ -61,7 +62,9 @@ async def reach(loaded: Loaded) -> Findings:
         says = f"{host}:{port} does not speak TLS as it should ({error.reason or type(error).__name__})"
         return [Finding("network", "fail", says, "Is yclients.base_url right?")]
     except (OSError, TimeoutError) as error:
-        why = f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else os.strerror(error.errno or 0)
+        # Several addresses that fail in several ways make one error without a number.
+        why = os.strerror(error.errno) if error.errno else "none of its addresses answers"
+        why = f"no answer within {CONNECT_S:.0f} s" if isinstance(error, TimeoutError) else why
         proxy = " A proxy is set in the environment: ycsync connects directly." if any(map(os.environ.get, PROXIES)) else ""
         return [
             Finding(
@@ -119,21 +122,19 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
             return [
                 Finding("tokens", "warn", str(error), "Another program uses this address's limit: lower yclients.per_minute.")
             ]
-        except ApiError as error:
+        except AccessDenied as error:
             return [Finding("tokens", "fail", str(error))]
-        salons = f"{len(managed.salons)} active salon{'' if len(managed.salons) == 1 else 's'}"
-        found = [*clock(managed.server_time), Finding("tokens", "ok", f"the user token manages {salons}")]
+        except ApiError as error:
+            return [Finding("tokens", "fail", str(error), AGAIN)]
         wanted = loaded.settings.companies or tuple(managed.salons)
-        for company in wanted:
-            if company not in managed.salons:
-                found.append(
-                    Finding(
-                        "tokens", "fail", f"salon {company} of `companies` is not among the active salons of the user token",
-                        "Give the token's user access to it in YCLIENTS, or take it out of `companies` in config.yaml.",
-                    )
-                )  # fmt: skip
-        chosen = [company for company in wanted if company in managed.salons and company not in looked.paused][:most]
-        return found + await _salons(api, chosen, len(wanted), within_s)
+        salons = f"{len(managed.salons)} active salon{'' if len(managed.salons) == 1 else 's'}"
+        said = Finding("tokens", "ok", f"the user token manages {salons}")
+        if not wanted:
+            said = Finding("tokens", "fail", census.NO_SALON, census.GIVE_ACCESS)
+        # A salon that the list does not name may be reached all the same: those first.
+        chosen = sorted((one for one in wanted if one not in looked.paused), key=lambda one: one in managed.salons)[:most]
+        unlisted = frozenset(chosen) - managed.salons.keys()
+        return [*clock(managed.server_time), said, *await _salons(api, chosen, unlisted, len(wanted), within_s)]
 
 
 def clock(server_time: datetime | None) -> Findings:
@@ -147,18 +148,24 @@ def clock(server_time: datetime | None) -> Findings:
     return [Finding("clock", "warn", says, "Set it by the network's time: timedatectl shows whether that is on.")]
 
 
-async def _salons(api: Api, chosen: Sequence[int], of: int, within_s: float) -> Findings:
+async def _salons(api: Api, chosen: Sequence[int], unlisted: Set[int], of: int, within_s: float) -> Findings:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(company: int) -> Findings:
         async with places:
             try:
-                await census.clients(api, company, 2)
-                await census.visits(api, company, 2)
+                if company in unlisted and not await census.exists(api, company, 2):
+                    return [
+                        Finding(
+                            "salons", "fail", f"salon {company} of `companies` is not open to the user token",
+                            "Give the token's user access to it in YCLIENTS, or take it out of `companies` in config.yaml.",
+                        )
+                    ]  # fmt: skip
+                await census.readable(api, company, 2)
             except AccessDenied as error:
                 return [Finding("salons", "fail", str(error))]
             except ApiError as error:
-                return [Finding("salons", "warn", str(error), "Try again; `ycsync status` tells whether it lasts.")]
+                return [Finding("salons", "warn", str(error), AGAIN)]
             return []
 
     tasks = [asyncio.create_task(one(company)) for company in chosen]
