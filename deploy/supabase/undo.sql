@@ -7,6 +7,9 @@ declare
 begin
     foreach role in array array['yclients_reader', 'ycsync'] loop
         if exists (select from pg_roles where rolname = role) then
+            -- Rights outside of the schema, such as a CREATE on the database that was granted by hand.
+            execute format('grant %I to %I', role, current_user);
+            execute format('drop owned by %I', role);
             execute format('drop role %I', role);
         end if;
     end loop;

@@ -442,7 +442,7 @@ async def test_a_port_that_only_root_may_open_is_not_free_for_the_service(site: 
     ("state", "restarts", "level", "says"),
     [
         ("activating", "0", "warn", "the service is starting"),
-        ("activating", "7", "fail", "starts again and again: it has ended 7 times"),
+        ("activating", "7", "fail", "starts again and again, 7 times until now"),
         ("active", "7", "ok", "the service runs"),
         ("failed", "7", "fail", "the service failed: it failed too often in a row"),
     ],

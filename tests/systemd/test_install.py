@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from support import documents
-from systemd.installed import COMPLETE, CONFIG, SMALL_SALON, TOKENS, Installed
+from systemd.installed import COMPLETE, CONFIG, SLOW_S, SMALL_SALON, TOKENS, Installed
 from systemd.machine import CHECKOUT, HOME, Machine
 
 pytestmark = [
@@ -58,6 +59,8 @@ ExecStartPost=/bin/bash -c "until (: </dev/tcp/127.0.0.1/5433) 2>/dev/null; do s
 """
 # Commands of the documents that go on until they are stopped or until their time has come.
 ENDLESS = {"ycsync status --watch", "ycsync status --watch --json", "journalctl -u ycsync -f", "ycsync sync --start-at 22:00"}
+SOURCE = "/root/ycsync/daemon/ycsync"
+MIGRATION = f"{SOURCE}/sql/migrations/0099_more.sql"
 ON_A_TERMINAL = {"systemctl edit ycsync"}
 # No network there, and nobody who types into an editor.
 SURROUNDINGS = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "SYSTEMD_EDITOR=true")
@@ -154,7 +157,7 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     machine.until_status("filling")
     machine.run("ycsync", "preset", "use", "balanced")  # which reloads the service
     machine.systemctl("reload", "ycsync")
-    assert machine.status()["preset"] == "balanced"
+    assert machine.status()["services"][0]["preset"] == "balanced"
 
     machine.edit("preset: balanced", "preset: frantic")
     refused = machine.systemctl("reload", "ycsync", check=False)
@@ -185,6 +188,8 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     fields = [entry for entry in entries if "YCSYNC_EVENT" in entry]
     assert fields[-1]["YCSYNC_EVENT"] == "service.stopped"
     assert {entry["_SYSTEMD_UNIT"] for entry in fields} == {"ycsync.service"}
+    stopping = next(entry for entry in reversed(fields) if entry["YCSYNC_EVENT"] == "service.stopping")
+    assert int(stopping["YCSYNC_IN_FLIGHT"]) >= 1  # it was in the middle
     batch = next(entry for entry in reversed(fields) if entry["YCSYNC_EVENT"] == "batch.committed")
     assert {"YCSYNC_COMPANY", "YCSYNC_STREAM", "YCSYNC_ROWS", "YCSYNC_REQUESTS", "YCSYNC_DURATION_S"} <= batch.keys()
     assert "event=config.rejected" in machine.run("journalctl", "-u", "ycsync", "-p", "warning", "-q").stdout
@@ -288,18 +293,39 @@ def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -
             machine.run("ycsync", "preset", "use", "aggressive")  # the rest need not be that slow
 
 
+def release(machine: Installed, name: str) -> str:
+    """The folder of the release that is the one in use (`venv`) or the one before it (`previous`)."""
+    return machine.run("readlink", f"{HOME}/{name}").stdout.strip()
+
+
+@contextmanager
+def newer(machine: Installed, *, works_with_older: bool) -> Iterator[None]:
+    """The checkout is that of version 0.2.0, which adds a migration."""
+    newest = sorted(machine.run("ls", f"{SOURCE}/sql/migrations").stdout.split())[-1][:4]
+    first = f"-- works with: {int(newest)}\n" if works_with_older else ""
+    machine.machine.write(MIGRATION, f"{first}alter table @schema.clients add column more text;\n")
+    machine.run("sed", "-i", "s/0\\.1\\.0/0.2.0/", f"{SOURCE}/__init__.py")
+    yield
+    machine.run("sed", "-i", "s/0\\.2\\.0/0.1.0/", f"{SOURCE}/__init__.py")
+    machine.run("rm", MIGRATION)
+
+
+@contextmanager
+def broken(machine: Installed, file: str, line: str) -> Iterator[None]:
+    """The checkout has a fault in this line: it raises."""
+    good = machine.run("cat", f"{SOURCE}/{file}").stdout
+    assert line in good
+    machine.machine.write(f"{SOURCE}/{file}", good.replace(line, "raise YcsyncError('a bad release')"))
+    yield
+    machine.machine.write(f"{SOURCE}/{file}", good)
+
+
 def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> None:
     machine.begin()
     machine.until_complete()
     mine = machine.run("cat", CONFIG).stdout
-    source = "/root/ycsync/daemon/ycsync"
-    machine.run("sed", "-i", "s/0\\.1\\.0/0.2.0/", f"{source}/__init__.py")
-    newest = sorted(machine.run("ls", f"{source}/sql/migrations").stdout.split())[-1][:4]
-    machine.machine.write(
-        f"{source}/sql/migrations/0099_more.sql",
-        f"-- works with: {int(newest)}\nalter table @schema.clients add column more text;\n",
-    )
-    machine.machine.install("--wheels", "/root/wheels")
+    with newer(machine, works_with_older=True):
+        machine.machine.install("--wheels", "/root/wheels")
     assert machine.run("ycsync", "--version").stdout == "ycsync 0.2.0\n"
     assert machine.show("ActiveState") == "active"
     assert "event=service.ready" in machine.machine.journal()
@@ -318,7 +344,9 @@ def test_a_database_of_theirs_has_its_schema_before_the_service_is_restarted(mac
     machine.systemctl("start", "theirs")
     machine.begin(salon=SMALL_SALON)
     machine.machine.write("/etc/ycsync/credentials/database_url", "postgresql://theirs@127.0.0.1:5433/postgres\n", 0o600)
+    before = release(machine, "previous")
     said = machine.machine.install("--wheels", "/root/wheels").stderr
+    assert release(machine, "previous") == before  # the same once more is not what to go back to
     assert "Schema yclients is at version" in said
     assert said.index("Schema yclients") < said.index("restarting the service")
     assert "PostgreSQL 18, server; role theirs" in said  # the doctor's word
@@ -340,11 +368,8 @@ def test_a_database_of_theirs_has_its_schema_before_the_service_is_restarted(mac
 
 def test_an_upgrade_that_does_not_start_goes_back_by_itself(machine: Installed) -> None:
     machine.begin()
-    source = "/root/ycsync/daemon/ycsync/service/daemon.py"
-    good = machine.run("cat", source).stdout
-    machine.machine.write(source, good.replace("check_tokens(self.loaded.secrets)", "raise YcsyncError('a bad release')"))
-    said = machine.machine.install("--wheels", "/root/wheels", check=False)
-    machine.machine.write(source, good)
+    with broken(machine, "service/daemon.py", "check_tokens(self.loaded.secrets)"):
+        said = machine.machine.install("--wheels", "/root/wheels", check=False)
     assert said.returncode != 0
     assert "The release from before is in use again (ycsync 0.1.0)" in said.stderr
     assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
@@ -352,10 +377,49 @@ def test_an_upgrade_that_does_not_start_goes_back_by_itself(machine: Installed) 
     machine.until_complete()
 
 
+def test_where_neither_release_starts_it_says_so_and_keeps_both(machine: Installed) -> None:
+    machine.begin()
+    machine.until_done(1)
+    older = release(machine, "venv")
+    # It changes the schema in a way that the older one would misread, and then has a fault.
+    with newer(machine, works_with_older=False), broken(machine, "service/daemon.py", "await engine.scheduler.prepare()"):
+        said = machine.machine.install("--wheels", "/root/wheels", check=False)
+    assert said.returncode != 0
+    assert "Nor does it start with the release from before (ycsync 0.1.0)" in said.stderr
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.2.0\n"
+    assert release(machine, "previous") == older
+    machine.machine.wait_for("NRestarts", "1")
+    doctor = machine.run("ycsync", "doctor", check=False)
+    assert doctor.returncode == 1
+    assert "the service starts again and again" in doctor.stdout
+
+    back = machine.machine.install("--back", check=False)
+    assert back.returncode != 0
+    assert "does not start with the release from before (ycsync 0.1.0), so ycsync 0.2.0 is in use again" in back.stderr
+    assert "newer than this ycsync knows" in machine.machine.journal()
+    machine.systemctl("stop", "ycsync")
+    machine.systemctl("clean", "--what=state", "ycsync")
+    machine.machine.install("--back")
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
+
+
+def test_what_is_installed_or_removed_meanwhile_waits_and_an_interrupted_one_leaves_nothing(machine: Installed) -> None:
+    before = machine.run("ls", f"{HOME}/releases").stdout
+    machine.run("systemd-run", "--unit=first", "/root/ycsync/deploy/install", "--wheels", "/root/wheels")
+    deadline = time.monotonic() + SLOW_S
+    while machine.run("ls", f"{HOME}/releases").stdout == before:
+        assert time.monotonic() < deadline
+    assert "Another deploy/install runs now" in machine.machine.install(check=False).stderr
+    assert "deploy/install runs now" in machine.run("/root/ycsync/deploy/uninstall", check=False).stderr
+    machine.systemctl("stop", "first")
+    assert machine.run("ls", f"{HOME}/releases").stdout == before
+    assert machine.run("ycsync", "--version").stdout == "ycsync 0.1.0\n"
+
+
 def test_a_configuration_that_the_new_release_refuses_stops_the_upgrade_before_it_begins(machine: Installed) -> None:
     machine.begin()
     running = machine.show("MainPID")
-    release = machine.run("readlink", f"{HOME}/venv").stdout
+    in_use = release(machine, "venv")
     machine.edit("preset: aggressive", "preset: frantic")
     said = machine.machine.install("--wheels", "/root/wheels", check=False)
     machine.edit("preset: frantic", "preset: aggressive")
@@ -363,7 +427,7 @@ def test_a_configuration_that_the_new_release_refuses_stops_the_upgrade_before_i
     assert "frantic" in said.stderr
     assert "Nothing was changed" in said.stderr
     assert machine.show("MainPID") == running
-    assert machine.run("readlink", f"{HOME}/venv").stdout == release
+    assert release(machine, "venv") == in_use
     assert len(machine.run("ls", f"{HOME}/releases").stdout.split()) <= 2
 
 
@@ -377,7 +441,10 @@ def test_uninstalling_keeps_what_is_yours_until_it_is_purged(machine: Installed,
     assert machine.systemctl("cat", "ycsync", check=False).returncode != 0
     assert machine.run("pgrep", "-f", "ycsync run", check=False).stdout == ""
 
+    # An environment that was made by hand, where the unit looks, is kept as the release before.
+    machine.run("mkdir", "-p", f"{HOME}/venv/bin")
     machine.machine.install("--wheels", "/root/wheels")
+    assert release(machine, "previous") == "releases/by-hand"
     assert machine.systemctl("start", "ycsync").returncode == 0
     assert machine.until_done(1) >= 300
     machine.systemctl("stop", "simulator")

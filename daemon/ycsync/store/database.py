@@ -129,6 +129,11 @@ def translated(where: str) -> Iterator[None]:
     except pg.InvalidCatalogNameError as exc:
         raise DatabaseUnavailable(f"{where}: there is no such database. Create it, or correct database.url.") from exc
     except pg.InsufficientPrivilegeError as exc:
+        if "could not open file" in str(exc):  # the server's right, not the role's: the same SQLSTATE
+            raise DatabaseUnavailable(
+                f"{where}: the server may not open its own files. If it is the private one, the service was started while this "
+                "command ran, and has them now: end this command and ask again."
+            ) from exc
         raise DatabaseError(
             f"{where}: the role lacks a right ({exc.args[0] if exc.args else 'permission denied'}). "
             "Grant it CREATE on the database, or own the schema."

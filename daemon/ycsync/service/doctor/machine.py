@@ -24,7 +24,8 @@ UNIT = "ycsync.service"
 PORTS = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 NSS = Path("/etc/nsswitch.conf")
 PROPERTIES = (
-    "LoadState", "UnitFileState", "ActiveState", "Result", "NeedDaemonReload", "ExecMainStartTimestampMonotonic", "NRestarts",
+    "LoadState", "UnitFileState", "ActiveState", "SubState", "Result", "NRestarts", "NeedDaemonReload",
+    "ExecMainStartTimestampMonotonic",
 )  # fmt: skip
 LITTLE, NOTHING = 1 << 30, 100 << 20  # bytes of disk: worth a warning, too few
 COMMAND_S = 5.0
@@ -104,10 +105,10 @@ async def systemd(unit: Mapping[str, str] | None, path: Path | None) -> Findings
     elif state in ("active", "reloading"):
         found.append(Finding("unit", "ok", "the service runs"))
         found += _refused(path)
-    elif state == "activating" and (times := unit.get("NRestarts", "0")) != "0":
+    elif state == "activating" and (unit.get("SubState") == "auto-restart" or unit.get("NRestarts", "0") != "0"):
         found.append(
             Finding(
-                "unit", "fail", f"the service starts again and again: it has ended {times} times",
+                "unit", "fail", f"the service starts again and again, {unit.get('NRestarts', '0')} times until now",
                 "journalctl -u ycsync -p warning -n 30 says why.",
             )
         )  # fmt: skip

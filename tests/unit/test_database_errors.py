@@ -1,0 +1,34 @@
+"""Is what the driver reports said so that somebody can do something about it, and without a value of a row?"""
+
+from __future__ import annotations
+
+import asyncpg
+import pytest
+
+from ycsync.errors import DatabaseError, DatabaseUnavailable
+from ycsync.store.database import translated
+
+
+@pytest.mark.parametrize(
+    ("raised", "kind", "says"),
+    [
+        (
+            asyncpg.InsufficientPrivilegeError("permission denied for schema yclients"),
+            DatabaseError,
+            "the role lacks a right (permission denied for schema yclients). Grant it CREATE",
+        ),
+        (
+            # systemd gave the private server's files to the service while root's own server had them open.
+            asyncpg.InsufficientPrivilegeError('could not open file "base/5/16402": Permission denied'),
+            DatabaseUnavailable,
+            "end this command and ask again",
+        ),
+        (asyncpg.DiskFullError('could not extend file "base/5/16402"'), DatabaseUnavailable, "the database's disk is full"),
+    ],
+)
+def test_an_error_of_the_driver_says_what_to_do(raised: Exception, kind: type[DatabaseError], says: str) -> None:
+    with pytest.raises(kind) as told, translated("here"):
+        raise raised
+    assert type(told.value) is kind
+    assert str(told.value).startswith("here: ")
+    assert says in str(told.value)
