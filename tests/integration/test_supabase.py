@@ -235,6 +235,11 @@ async def test_who_ran_the_script_sees_the_tables(filled: Project) -> None:
 
 async def test_nothing_is_left_after_the_undo(filled: Project) -> None:
     await filled.run(script("reader.sql"), role="yc_admin")
+    # As `ycsync doctor` says where the role may not make its schema.
+    (named,) = await filled.run("select current_database() as name")
+    await filled.run(f"grant create on database {named['name']} to yc_admin with grant option")
+    await filled.run(f"grant create on database {named['name']} to yc_app", role="yc_admin")
+    assert await filled.run(f"select from pg_roles where has_database_privilege('yc_app', '{named['name']}', 'create')")
     await filled.run(script("undo.sql"), role="yc_admin")
     (row,) = await filled.run(
         "select to_regnamespace('yclients') as schema, "
