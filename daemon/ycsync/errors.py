@@ -54,6 +54,10 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached or went away; the same work may be tried again."""
 
 
+class NoRoom(DatabaseError):
+    """The database answers and cannot store: asking again at once would only cost requests."""
+
+
 class NewerSchema(DatabaseError):
     """A newer ycsync made the schema, in a way that this one would misread."""
 

@@ -18,7 +18,17 @@ from zoneinfo import ZoneInfo
 from ycsync import logs
 from ycsync.api import Api, Tally
 from ycsync.config import STREAMS, Settings
-from ycsync.errors import AccessDenied, ApiError, DatabaseError, DatabaseUnavailable, Fenced, Throttled, UsageError, YcsyncError
+from ycsync.errors import (
+    AccessDenied,
+    ApiError,
+    DatabaseError,
+    DatabaseUnavailable,
+    Fenced,
+    NoRoom,
+    Throttled,
+    UsageError,
+    YcsyncError,
+)
 from ycsync.logs import emit, get_logger
 from ycsync.store.pages import Pages
 from ycsync.store.work import BatchTotals, Claim, Work
@@ -36,6 +46,8 @@ BEAT_TIMEOUT_S = 10.0
 REAP_S = 4.0
 FORGET_S = 3600.0
 BOOK_S = 0.5
+# The end of a batch could not be written: its claim is released with the next look at what is held but not done.
+_UNSAID = (DatabaseUnavailable, NoRoom)
 _log = get_logger(__name__)
 
 
@@ -247,7 +259,7 @@ class Scheduler:
             emit(_log, logs.BATCH_FENCED, **claim.log_context(), version=claim.version)
             try:
                 await self.work.finish(claim, self.worker, 0.0)
-            except DatabaseUnavailable:
+            except _UNSAID:
                 self.wake()
         except DatabaseUnavailable as exc:
             outcome, detail = "lost", str(exc)
@@ -396,7 +408,7 @@ class Scheduler:
         try:
             again_s = None if self._unwanted(claim) and not claim.wanted else wait_s
             await self.work.fail(claim, self.worker, again_s, message, code)
-        except DatabaseUnavailable:
+        except _UNSAID:
             self.wake()
 
     async def _denied(self, claim: Claim, error: AccessDenied) -> None:
@@ -406,7 +418,7 @@ class Scheduler:
             await self.work.fail(claim, self.worker, again_s, str(error), f"http_{error.status}", "stopped")
             if claim.company:
                 await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
-        except DatabaseUnavailable:
+        except _UNSAID:
             self.wake()
 
     def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:

@@ -83,3 +83,38 @@ async def test_what_a_command_asks_for_leaves_places_to_the_deltas_of_others(sal
         sim.gate.set()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_full_disk_is_said_and_costs_few_requests(
+    salons: tuple[Simulator, House], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The server answers and cannot store: that no request leaves in vain is worth waiting longer each time."""
+    sim, house = salons
+    monkeypatch.setattr(scheduling, "FILLING", 1)
+    await house.database.execute("update yclients.sync_status set due_at = null where company_id <> 4001")
+    await house.database.execute(
+        "create function no_room() returns trigger language plpgsql as "
+        "$$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$"
+    )
+    await house.database.execute("create trigger no_room before insert on yclients.clients execute function no_room()")
+    before = sim.report().requests
+    worker = await house.work.register("service", "test", "0", {})
+    task = asyncio.create_task(scheduler_of(house, worker).run())
+    try:
+        await eventually(house, "select failures from yclients.sync_status where company_id = 4001 and stream = 'clients'", 1)
+        row = await house.database.fetchrow(
+            "select last_error, due_at - now() as wait from yclients.sync_status where company_id = 4001 and stream = 'clients'"
+        )
+        assert row is not None
+        assert "the database's disk is full. Make room" in row["last_error"]
+        assert row["wait"].total_seconds() > 2
+        assert sim.report().requests - before <= 2
+        assert "batch.failed" in "".join(capsys.readouterr())
+        # Room was made.
+        await house.database.execute("drop trigger no_room on yclients.clients")
+        await house.database.execute("update yclients.sync_status set due_at = now() where company_id = 4001")
+        await eventually(
+            house, "select count(*) from yclients.sync_status where last_success_at is not null and company_id = 4001", 2
+        )
+    finally:
+        task.cancel()

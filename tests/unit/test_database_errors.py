@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg
 import pytest
 
-from ycsync.errors import DatabaseError, DatabaseUnavailable
+from ycsync.errors import DatabaseError, DatabaseUnavailable, NoRoom
 from ycsync.store.database import translated
 
 
@@ -23,7 +23,7 @@ from ycsync.store.database import translated
             DatabaseUnavailable,
             "end this command and ask again",
         ),
-        (asyncpg.DiskFullError('could not extend file "base/5/16402"'), DatabaseUnavailable, "the database's disk is full"),
+        (asyncpg.DiskFullError('could not extend file "base/5/16402"'), NoRoom, "the database's disk is full. Make room"),
     ],
 )
 def test_an_error_of_the_driver_says_what_to_do(raised: Exception, kind: type[DatabaseError], says: str) -> None:

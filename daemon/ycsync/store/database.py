@@ -26,7 +26,7 @@ from asyncpg import exceptions as pg
 from asyncpg.transaction import Transaction
 
 from ycsync import sql
-from ycsync.errors import DatabaseError, DatabaseUnavailable, RowsRefused
+from ycsync.errors import DatabaseError, DatabaseUnavailable, NoRoom, RowsRefused
 
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 Isolation = Literal["read_committed", "read_uncommitted", "serializable", "repeatable_read"]
@@ -94,7 +94,6 @@ _SAID = (
     (pg.LockNotAvailableError, "a statement waited longer for a lock than the role's lock_timeout."),
     (pg.TransactionRollbackError, "a transaction met another one and was rolled back; it is tried again."),
     (pg.TooManyConnectionsError, "the database has no free connection. Raise max_connections, or use fewer programs."),
-    (pg.DiskFullError, "the database's disk is full."),
     (TimeoutError, "the database does not answer."),
 )
 
@@ -143,6 +142,8 @@ def translated(where: str) -> Iterator[None]:
             f"{where}: a prepared statement is not where it was made: a pooler in transaction mode stands before the database, "
             "and was not recognised. Add ?pgbouncer=true to the URL."
         ) from exc
+    except pg.DiskFullError as exc:
+        raise NoRoom(f"{where}: the database's disk is full. Make room; it is tried again by itself.") from exc
     except _GONE as exc:
         raise DatabaseUnavailable(f"{where}: {_said(exc)}") from exc
     except pg.PostgresError as exc:
