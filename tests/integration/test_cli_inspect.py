@@ -183,6 +183,29 @@ def test_verify_passes_a_complete_salon(config: Path, database_url: str) -> None
     assert list(judged(config)) == ["clients", "visits", "limit", "errors", "integrity", "stability"]
 
 
+def test_a_token_that_was_mistyped_and_mended_is_no_error_rate(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "insert into yclients.sync_batches (company, stream, preset, started_at, finished_at, outcome, requests, errors) "
+        "select 0, 'companies', 'balanced', now(), now(), 'denied', 10, 10 from generate_series(1, 3)",
+    )
+    assert failing(config) == set()
+    assert (
+        "0 of 200 requests in 24 h: 0.00%; 30 more refused for a token, a right or a licence" in call(config, "verify").stdout
+    )
+
+
+def test_verify_says_how_many_batches_may_end_badly(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "insert into yclients.sync_batches (company, stream, preset, started_at, finished_at, outcome) "
+        "select 4001, 'staff', 'balanced', now(), now(), 'lost' from generate_series(1, 11)",
+    )
+    assert "[11 batches did not end well, 10 may" in call(config, "verify").stdout
+
+
 def test_verify_of_an_empty_database_passes_nothing_that_is_not_so(config: Path, database_url: str) -> None:
     make_schema(database_url)
     assert failing(config) == {"clients", "visits", "errors", "stability"}

@@ -71,6 +71,17 @@ def test_a_salon_that_fills_shows_its_share() -> None:
     assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
 
 
+def test_a_share_of_what_is_not_counted_yet_is_not_told() -> None:
+    found = overview(row(4001, "records", phase="filling"), StreamRow(4001, "clients", "new"))
+    assert "1 filling;" in found.line(SETTINGS, None, None)
+
+
+def test_a_token_that_opens_nothing_is_told_though_no_salon_is_known() -> None:
+    says = "companies: the user token is not accepted."
+    found = overview(StreamRow(0, "companies", "stopped", last_error=says, error_code="http_401"))
+    assert says in found.line(SETTINGS, None, None)
+
+
 def test_a_salon_that_was_never_complete_lags_without_end() -> None:
     found = overview(StreamRow(4001, "records"))
     assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "+Inf"

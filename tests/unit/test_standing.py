@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ycsync.cli.output import Grid, span
 from ycsync.config import STREAMS, Settings
 from ycsync.service.standing import STATUS_JSON, as_json, eta, everything_well, judge
-from ycsync.store.report import Salon, Standing, StreamRow, Usage
+from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SETTINGS = Settings()
@@ -106,6 +106,22 @@ def test_further_batches_wait_for_their_interval() -> None:
     # One batch of 250 rows took 10 s; three more begin 180 s apart, the first of them in a minute.
     waiting = filling(working=False, batches=1, due_at=NOW + timedelta(seconds=60))
     assert likely(waiting, NOW, timedelta(minutes=3)) == pytest.approx(60 + 30 + 2 * 170)
+
+
+def test_a_batch_that_was_stopped_tells_nothing_of_what_a_batch_holds() -> None:
+    # Stopped at 250 of 1,000 rows, begun anew at once: it need not wait for a third batch's turn.
+    assert likely(filling(batches=0), NOW, timedelta(minutes=3)) == pytest.approx(30)
+    assert likely(filling(working=False, due_at=NOW + timedelta(seconds=60)), NOW, timedelta(minutes=3)) == pytest.approx(
+        60 + 30
+    )
+
+
+@pytest.mark.parametrize(("roles", "told"), [((), False), (("doctor",), False), (("service",), True), (("sync",), True)])
+def test_where_nobody_works_no_end_is_told(roles: tuple[str, ...], told: bool) -> None:
+    workers = tuple(Worker(role, 1, "0", "default", NOW, NOW, {}) for role in roles)
+    found = dataclasses.replace(standing(filling(working=False)), workers=workers)
+    (one,) = [one for one in judge(found, SETTINGS) if one.row.stream == "records"]
+    assert (one.eta_s is not None) == told
 
 
 def test_nothing_done_yet_says_nothing() -> None:

@@ -139,7 +139,15 @@ def _errors(audit: Audit) -> Criterion:
     says = f"{number(batches.errors)} of {number(batches.requests)} requests in {_since(audit)}: {rate:.2%}"
     if not batches.requests:
         says = "nothing was asked yet"
-    figures = {"errors": batches.errors, "requests": batches.requests, "rate": round(rate, 5)}
+    if batches.refused:
+        # A wrong token or a lapsed licence stops its salon and shows there; mended, it says nothing about the service.
+        says += f"; {number(batches.refused)} more refused for a token, a right or a licence"
+    figures = {
+        "errors": batches.errors,
+        "requests": batches.requests,
+        "rate": round(rate, 5),
+        "refused": batches.refused,
+    }
     passed = batches.requests > 0 and rate < MOST_ERRORS
     return Criterion("errors", "error rate < 2 %", passed, says, figures)
 
@@ -181,11 +189,17 @@ def _stability(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
     old = [one for one in judged if not one.well]
     services = sum(1 for worker in audit.standing.workers if worker.role == "service")
     says = (
-        f"{number(batches.batches)} batches in {_since(audit)}: {batches.failed} failed, {batches.lost} lost, "
+        f"{number(batches.batches)} batches in {_since(audit)}: {batches.failed} failed, {batches.lost} cut off, "
         f"{batches.denied} denied; {audit.stuck} stuck; streams not complete and fresh: {len(old)}; "
         f"{services or 'no'} service{'s' if services > 1 else ''} running"
     )
     reasons = [f"salon {one.row.company}, {one.row.stream}: {one.state}" for one in old]
+    # A restart or an outage that was recovered from is not instability; a loop of them is.
+    bad = batches.failed + batches.lost + batches.denied
+    if bad > RECOVERED:
+        reasons.insert(
+            0, f"{number(bad)} batches did not end well, {RECOVERED} may: `journalctl -u ycsync -p warning` says why"
+        )
     figures = {
         "batches": batches.batches,
         "failed": batches.failed,
@@ -196,8 +210,6 @@ def _stability(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
         "services": services,
         "reasons": reasons,
     }
-    # A restart or an outage that was recovered from is not instability; a loop of them is.
-    bad = batches.failed + batches.lost + batches.denied
     passed = not (audit.stuck or old) and bad <= RECOVERED and batches.batches > 0
     return Criterion("stability", "service stable", passed, _with(says, reasons), figures)
 

@@ -105,6 +105,10 @@ class Overview:
             parts.append(f"{self._standing.usage.minute}/{settings.active.per_minute} requests a minute")
             if self._standing.pauses:
                 parts.append("PAUSED" if 0 in self._standing.pauses else f"{len(self._standing.pauses)} paused")
+        for one in self._judged:
+            # Without the list of salons there is none to be counted as stopped.
+            if one.row.company == 0 and one.row.last_error is not None:
+                parts.append(one.row.last_error)
         if lost is not None:
             parts.insert(0, "DATABASE AWAY since " + lost.strftime("%H:%M:%S UTC"))
         if problem is not None:
@@ -112,13 +116,16 @@ class Overview:
         return "; ".join(parts)
 
     def _filling(self, judged: list[Judged], salons: int) -> str:
-        counted = [one for one in judged if one.row.expected]
-        share = sum(min(one.row.done, one.row.expected or 0) for one in counted) / max(
-            1, sum(one.row.expected or 0 for one in counted)
-        )
-        etas = [one.eta_s for one in judged if one.eta_s is not None]
-        eta = f", ETA {int(max(etas)) // 60}:{int(max(etas)) % 60:02d}" if etas else ""
-        return f"{salons} filling ({share:.0%}{eta})"
+        # A share of what is not counted yet would be one of nothing.
+        known = all(one.row.expected for one in judged if one.state in ("filling", "waiting"))
+        expected = sum(one.row.expected or 0 for one in judged)
+        told = []
+        if known and expected:
+            told.append(f"{sum(min(one.row.done, one.row.expected or 0) for one in judged) / expected:.0%}")
+        if etas := [one.eta_s for one in judged if one.eta_s is not None]:
+            left = max(etas)
+            told.append(f"{left:.0f} s left" if left < 60 else f"{left / 60:.0f} min left")
+        return f"{salons} filling" + (f" ({', '.join(told)})" if told else "")
 
     def as_json(self, settings: Settings, lost: datetime | None) -> dict[str, Any]:
         """The body of /api/status: what `ycsync status --json` prints, and `ready` with its reasons."""

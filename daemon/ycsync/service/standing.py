@@ -99,7 +99,8 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
     else:
         state = "fresh" if lag_s <= fresh_for(cadence).total_seconds() else "stale"
     paused = 0 in standing.pauses or row.company in standing.pauses
-    left = eta(row, standing.now, settings.active.interval) if state == "filling" and not paused else None
+    at_work = row.working or any(worker.role in ("service", "sync") for worker in standing.workers)
+    left = eta(row, standing.now, settings.active.interval) if state == "filling" and at_work and not paused else None
     if left is None:
         return Judged(row, title, state, lag_s, None, paused)
     return Judged(row, title, state, lag_s, left.likely_s, paused, (left.low_s, left.high_s))
@@ -130,13 +131,12 @@ def eta(row: StreamRow, now: datetime, interval: timedelta) -> Eta | None:
     left = max(0, row.expected - row.done)
     work_s = left * row.busy_s / row.done
     begun = row.batches + (1 if row.working else 0)
-    wait_s = 0.0
+    wait_s = 0.0 if row.working or row.due_at is None else max(0.0, (row.due_at - now).total_seconds())
     if row.batches > 0:
         # What is left takes further batches, each of which starts an interval after the one before.
         further = math.ceil(left * begun / row.done)
         idle_s = max(0.0, interval.total_seconds() - row.busy_s / begun)
-        due_s = 0.0 if row.working or row.due_at is None else max(0.0, (row.due_at - now).total_seconds())
-        wait_s = due_s + max(0, further - 1) * idle_s
+        wait_s += max(0, further - 1) * idle_s
     spread = UNKNOWN_SPREAD if row.spread is None or row.batches < 2 else row.spread
     half = min(WIDEST, max(NARROWEST, 2 * spread / math.sqrt(max(1, row.batches))))
     return Eta(wait_s + work_s, wait_s + work_s * (1 - half), wait_s + work_s * (1 + half))

@@ -7,13 +7,14 @@ select now()
 select id, title, active and deleted_at is null as listed from @schema.companies order by id
 
 -- name: streams
--- How each stream stands, and for those that fill: how many batches of the pass have ended and how long all of them worked.
+-- How each stream stands, and for those that fill: how many batches of the pass ended because they were full (one that was
+-- stopped or cut off tells nothing of what a batch holds), and how long all of them worked.
 -- The first batch of a pass starts before its first answer, hence the hour.
 with filling as (
     select company_id, stream, pass_started_at from @schema.sync_status
     where phase in ('filling', 'closing') and pass_started_at is not null
 ), worked as (
-    select f.company_id, f.stream, count(b.finished_at) as batches,
+    select f.company_id, f.stream, count(*) filter (where b.outcome = 'more') as batches,
            sum(extract(epoch from coalesce(b.finished_at, now()) - b.started_at))::float8 as busy_s,
            (stddev_pop(extract(epoch from b.finished_at - b.started_at) / nullif(b.rows, 0))
             / nullif(avg(extract(epoch from b.finished_at - b.started_at) / nullif(b.rows, 0)), 0))::float8 as spread
@@ -76,8 +77,11 @@ with recent as (
     union all
     select * from @schema.sync_batches where not exists (select from recent)
 )
-select count(*) as batches, min(started_at) as since, coalesce(sum(requests), 0)::bigint as requests,
-       coalesce(sum(errors), 0)::bigint as errors, coalesce(sum(throttled), 0)::bigint as throttled,
+select count(*) as batches, min(started_at) as since,
+       coalesce(sum(requests) filter (where outcome <> 'denied'), 0)::bigint as requests,
+       coalesce(sum(errors) filter (where outcome <> 'denied'), 0)::bigint as errors,
+       coalesce(sum(errors) filter (where outcome = 'denied'), 0)::bigint as refused,
+       coalesce(sum(throttled), 0)::bigint as throttled,
        count(*) filter (where outcome = 'failed') as failed, count(*) filter (where outcome = 'lost') as lost,
        count(*) filter (where outcome = 'denied') as denied
 from chosen

@@ -32,7 +32,7 @@ class StreamRow:
     pass_started_at: datetime | None = None
     due_at: datetime | None = None
     working: bool = False
-    batches: int = 0  # of this pass, ended
+    batches: int = 0  # of this pass, that ended because they were full
     busy_s: float = 0.0  # that the pass's batches worked
     spread: float | None = None  # of their seconds a row: the standard deviation as a share of the mean
     quarantined: int = 0
@@ -73,12 +73,16 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Batches:
-    """What batches did since `since`: the last 24 hours, or ever when those were idle."""
+    """What batches did since `since`: the last 24 hours, or ever when those were idle.
+
+    `refused`: requests that a missing right or a wrong token cost; they are not among `requests` and `errors`.
+    """
 
     batches: int
     since: datetime | None
     requests: int
     errors: int
+    refused: int
     throttled: int
     failed: int
     lost: int
