@@ -64,9 +64,13 @@ knows_dynamic_users() {
 
 # install_packages BIN LOCK: into the environment whose commands are in BIN.
 install_packages() {
-    "$1/python" -m pip install -qq --require-virtualenv --require-hashes --no-deps --only-binary :all: -r "$2" ||
+    "$1/python" -m pip install -qq --require-virtualenv --require-hashes --no-deps --only-binary :all: -r "$2" && return
+    if [ -n "${PIP_NO_INDEX:-}" ]; then
         fail "The packages of $2 could not be installed (pip's message is above)." \
-            'It needs a package registry that pip can reach, the first time.'
+            "Are all of them in ${PIP_FIND_LINKS:-the folder}, for this Python and this kind of machine?"
+    fi
+    fail "The packages of $2 could not be installed (pip's message is above)." \
+        'It needs a package registry that pip can reach, the first time. To install a service without one: deploy/install --wheels.'
 }
 
 # make_venv LOCK: sets $bin to the folder of the environment's commands.

@@ -120,6 +120,17 @@ def drop_in(machine: Installed, name: str, text: str) -> None:
     machine.systemctl("daemon-reload")
 
 
+def test_what_cannot_be_installed_is_refused_with_a_remedy_and_leaves_nothing(bare: Machine, before: set[str]) -> None:
+    nowhere = bare.install("--wheels", "/nowhere", check=False)
+    assert "There are no packages (*.whl) in /nowhere." in nowhere.stderr
+    assert "pip download" in nowhere.stderr
+    assert "no such option: --wheel\n" in bare.install("--wheel", check=False).stderr
+    assert "There is no earlier release to go back to" in bare.install("--back", check=False).stderr
+    assert not bare.run("ls", f"{HOME}/releases").stdout
+    bare.run("/root/ycsync/deploy/uninstall")
+    assert left_over(bare, before) == set()
+
+
 def test_one_command_installs_and_says_what_is_left_to_do(bare: Machine, first_words: str) -> None:
     assert "ycsync 0.1.0 is installed" in first_words
     assert "/etc/ycsync/credentials/yclients_user_token" in first_words
@@ -325,7 +336,8 @@ def test_an_upgrade_keeps_everything_and_has_a_way_back(machine: Installed) -> N
     machine.until_complete()
     mine = machine.run("cat", CONFIG).stdout
     with newer(machine, works_with_older=True):
-        machine.machine.install("--wheels", "/root/wheels")
+        said = machine.machine.install("--wheels", "/root/wheels").stderr
+    assert "ycsync 0.2.0 is installed, ycsync 0.1.0 before it: deploy/install --back" in said
     assert machine.run("ycsync", "--version").stdout == "ycsync 0.2.0\n"
     assert machine.show("ActiveState") == "active"
     assert "event=service.ready" in machine.machine.journal()
