@@ -18,6 +18,7 @@ import asyncpg
 import hypothesis
 import pytest
 
+from ycsync.logs import rate
 from ycsync.store.embedded import EmbeddedPostgres
 
 _FOREIGN = ("YCSYNC_", "YCLIENTS_", "XDG_")
@@ -95,6 +96,12 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(_FOREIGN) or name in _SYSTEMD:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _own_count_of_lines() -> None:
+    """What other tests said leaves out no line of this one."""
+    rate.reset()
 
 
 @pytest.fixture(scope="session")

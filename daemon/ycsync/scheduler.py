@@ -276,7 +276,7 @@ class Scheduler:
         except Exception as exc:
             # A fault of ours must not stop the other salons: it is said, and this stream is tried again later.
             detail = type(exc).__name__
-            emit(_log, logs.UNEXPECTED, task=f"{claim.stream} {claim.company}", error=exc, exc_info=exc)
+            emit(_log, logs.UNEXPECTED, **claim.log_context(), task="batch", error=exc, exc_info=exc)
             await self._failed(claim, exc, "unexpected", tally, begun)
         finally:
             if batch_id is not None:

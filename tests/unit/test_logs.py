@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ycsync import logs
 from ycsync.errors import ApiError, DatabaseUnavailable
-from ycsync.logs import output
+from ycsync.logs import output, rate
 
 TOKEN = "k3yt0k3nabcdef12345"
 
@@ -201,6 +201,7 @@ def test_a_line_stays_one_line(lines: io.StringIO) -> None:
 def test_any_value_is_printed_as_one_printable_line(text: str, data: dict[str, object]) -> None:
     stream = io.StringIO()
     logs.configure("info", stream=stream, env={})
+    rate.reset()  # each text is the first
     logs.emit(logs.get_logger("x"), logs.API_RETRY, reason=text, endpoint=data)
     line = stream.getvalue()
     assert line.endswith("\n")

@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ycsync.errors import DatabaseUnavailable
 from ycsync.logs.catalogue import CATALOGUE, COMMON_KEYS, KEYS, LIBRARY
 from ycsync.logs.document import document
 from ycsync.logs.journal import encoded, field
-from ycsync.logs.rate import ALL_BURST, ALL_EVERY_S, BURST, EVERY_S, MOST_KEPT, Rate
+from ycsync.logs.rate import ALL_BURST, ALL_EVERY_S, BURST, EVERY_S, FIRST_S, MOST_KEPT, Rate
 
 SAID_BY_ITSELF = {LIBRARY.name}  # logs.output, for libraries
 
@@ -183,26 +184,74 @@ class Clock:
         return self.now
 
 
-@given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 3)), min_size=1, max_size=400))
-def test_lines_of_a_kind_are_bounded_and_those_left_out_are_counted(steps: list[tuple[float, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 90), st.integers(0, 400), st.integers(1, 400), st.sampled_from((1, 1, 25))),
+        min_size=1,
+        max_size=6,
+    ),
+    st.booleans(),
+)
+def test_lines_are_bounded_and_those_left_out_are_counted(steps: list[tuple[float, int, int, int]], error: bool) -> None:
+    """Each step: some seconds later a row of salons speaks, each once, or often."""
     clock = Clock()
     rate = Rate(clock)
-    asked, written, counted = {1: 0, 2: 0, 3: 0}, {1: 0, 2: 0, 3: 0}, {1: 0, 2: 0, 3: 0}
-    for wait_s, company in steps:
+    asked: Counter[int] = Counter()
+    written: Counter[int] = Counter()
+    told = 0
+    for wait_s, first, salons, times in steps:
         clock.now += wait_s
-        asked[company] += 1
-        taken = rate.take("api.retry", company, "clients")
-        if taken is not None:
-            written[company] += 1
-            counted[company] += taken
-    clock.now += EVERY_S * BURST
+        for company in [*range(first, first + salons)] * times:
+            taken = rate.take("api.denied", company, "clients", error=error)
+            new = asked[company] == 0
+            asked[company] += 1
+            if taken is not None:
+                written[company] += 1
+                told += taken
+            assert taken is not None or not (error and new), "the first error of a salon was left out"
+        assert written.total() + told + rate.pending() == asked.total()
+    assert max(written.values()) <= BURST + clock.now / EVERY_S
+    assert written.total() <= ALL_BURST + clock.now / ALL_EVERY_S + (len(asked) if error else 0)
+    # In the end every line is written or told.
+    clock.now += ALL_EVERY_S * ALL_BURST
     for company in asked:
-        assert written[company] <= BURST + clock.now / EVERY_S
-        # Nothing is left out before the burst is used up, and in the end every line is written or counted.
-        assert written[company] >= min(asked[company], BURST)
-        last = rate.take("api.retry", company, "clients")
-        assert last is not None
-        assert written[company] + counted[company] + last == asked[company]
+        clock.now += ALL_EVERY_S
+        taken = rate.take("api.denied", company, "clients", error=error)
+        assert taken is not None
+        told += taken
+    assert written.total() + told == asked.total()
+    assert rate.pending() == 0
+
+
+def test_what_all_salons_left_out_is_told_by_the_next_line_of_any() -> None:
+    clock = Clock()
+    rate = Rate(clock)
+    taken = [rate.take("batch.committed", company, "records") for company in range(ALL_BURST + 500)]
+    assert taken == [0] * ALL_BURST + [None] * 500
+    clock.now += ALL_EVERY_S
+    assert rate.take("batch.committed", 9_999, "clients") == 500
+
+
+def test_of_a_thousand_salons_whose_token_ends_each_is_named() -> None:
+    clock = Clock()
+    rate = Rate(clock)
+    salons = range(1_000)
+    assert [rate.take("api.denied", company, "staff", error=True) for company in salons] == [0] * 1_000
+    # That it goes on is bounded; and an hour later whoever is still in trouble is named again.
+    clock.now += FIRST_S / 2
+    again = [rate.take("api.denied", company, "staff", error=True) for company in salons]
+    assert again == [0] * ALL_BURST + [None] * (1_000 - ALL_BURST)
+    clock.now += FIRST_S / 2
+    assert all(rate.take("api.denied", company, "staff", error=True) is not None for company in salons)
+
+
+def test_a_kind_that_is_forgotten_leaves_what_it_owes_to_its_event() -> None:
+    rate = Rate(Clock())
+    for _ in range(BURST + 2):
+        rate.take("api.denied", 0, "clients", error=True)
+    told = [rate.take("api.denied", company, "clients", error=True) for company in range(1, MOST_KEPT + 1)]
+    assert len(rate._kinds) <= MOST_KEPT
+    assert told == [0] * (MOST_KEPT - 1) + [2]
 
 
 def test_a_pass_of_a_hundred_thousand_clients_does_not_write_as_many_lines() -> None:
@@ -237,6 +286,23 @@ def test_a_line_says_how_many_were_left_out_before_it(monkeypatch: pytest.Monkey
     lines = stream.getvalue().splitlines()
     assert len(lines) == BURST + 1
     assert lines[-1].endswith("company=4001 suppressed=7")
+
+
+def test_a_reload_forgets_no_line_that_was_left_out_and_a_level_leaves_out_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, clock = io.StringIO(), Clock()
+    monkeypatch.setattr("ycsync.logs.rate._rate", Rate(clock))
+    logs.configure("warning", stream=stream, env={})
+    for _ in range(BURST + 3):
+        logs.emit(logs.get_logger("x"), logs.BATCH_COMMITTED, company=4001)
+    logs.configure("info", stream=stream, env={})
+    for _ in range(BURST + 3):
+        logs.emit(logs.get_logger("x"), logs.BATCH_COMMITTED, company=4001)
+    logs.configure("info", stream=stream, env={})
+    clock.now += EVERY_S
+    logs.emit(logs.get_logger("x"), logs.BATCH_COMMITTED, company=4001)
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == BURST + 1
+    assert lines[-1].endswith("company=4001 suppressed=3")
 
 
 def test_what_libraries_say_is_bounded_too() -> None:

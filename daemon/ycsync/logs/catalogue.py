@@ -12,8 +12,6 @@ from typing import Final, Literal
 
 from structlog.typing import FilteringBoundLogger
 
-from ycsync.logs import rate
-
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
@@ -82,7 +80,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "status": "the HTTP status; 0: no answer",
         "stream": "what is fetched: clients, records, services, staff, companies",
         "streams": "streams that are on",
-        "suppressed": "so many lines of this kind were left out before this one, there were too many",
+        "suppressed": "so many lines like this one were left out before it: of its event, salon and stream, and of its event "
+        "where all salons together had too many",
         "task": "which part of the process",
         "text": "the library's words, without values",
         "throttled": "answers that said too many requests",
@@ -211,13 +210,6 @@ def emit(logger: FilteringBoundLogger, event: Event, /, **keys: object) -> None:
 
 def emit_at(level: Level, logger: FilteringBoundLogger, event: Event, /, **keys: object) -> None:
     """The same, at another level than the event's own."""
-    if level != "debug":
-        # At debug level everything is wanted; else a salon in trouble must not fill the journal.
-        suppressed = rate.take(event.name, keys.get("company"), keys.get("stream"))
-        if suppressed is None:
-            return
-        if suppressed:
-            keys["suppressed"] = suppressed
     undeclared = [key for key in keys if key not in event.keys and key not in COMMON_KEYS]
     for key in undeclared:
         del keys[key]

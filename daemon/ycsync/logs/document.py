@@ -23,9 +23,13 @@ journalctl -u ycsync YCSYNC_COMPANY=4001 -o verbose -n 1
 ```
 
 Priorities: error 3, warning 4, info 6, debug 7. `log.level` in `config.yaml` says from which level on lines are written; debug
-tells every page. Of one event, salon and stream {BURST} lines are written at once and then one every {EVERY_S:.0f} s, of one
-event of all salons {ALL_BURST} at once and then {60 / ALL_EVERY_S:.0f} a minute; the next line says how many were left out
-(`suppressed`). No line holds a name, a phone, an address, a token or a body of an answer.
+tells every page. No line holds a name, a phone, an address, a token or a body of an answer.
+
+Of one event, salon and stream {BURST} lines are written at once and then one every {EVERY_S:.0f} s; of one event of all salons
+together {ALL_BURST} at once and then {60 / ALL_EVERY_S:.0f} a minute. An error that is the first of its event, salon and stream
+for an hour is written whatever the others wrote: when the token of 1,000 salons ends, each salon is named. What was left out is
+counted, also through a reload, and told as `suppressed`: by the next line of that event, salon and stream, or, where all salons
+together had too many, by the next line of that event from any of them. Lines of level debug are never left out.
 """
 
 

@@ -76,6 +76,19 @@ def _filter(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
     return event
 
 
+def _sparing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Only so many lines of a kind. After the filter: what the level leaves out is nothing that must be told of."""
+    if event["level"] != "debug":
+        # At debug level everything is wanted; else a salon in trouble must not fill the journal.
+        error = _NUMBER[event["level"]] >= _NUMBER["error"]
+        suppressed = rate.take(str(event.get("event")), event.get("company"), event.get("stream"), error=error)
+        if suppressed is None:
+            raise structlog.DropEvent
+        if suppressed:
+            event["suppressed"] = suppressed
+    return event
+
+
 def _context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Adds the bound context, sorted: context variables have no order, and lines should look alike."""
     for key, value in sorted(structlog.contextvars.get_contextvars().items()):
@@ -210,11 +223,11 @@ def configure(level: str, *, stream: TextIO | None = None, env: Mapping[str, str
     )
     _output.journal.close()
     _output.journal, _output.leaving = Journal(journal), False
-    rate.reset()
     structlog.configure(
         processors=[
             _context,
             _filter,
+            _sparing,
             exception_processor,
             redact_processor,
             _render,
