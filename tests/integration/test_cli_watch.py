@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
-from faultproxy import FaultProxy
+from faultproxy import NONE, FaultProxy, Faults
 from filled import execute as sql
 from filled import fill, write_config
 from support.bouncer import through, upstream_of
+from ycsync.cli.watch import LOOK_S
 
 ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
 
@@ -149,6 +150,45 @@ async def test_it_survives_the_loss_of_the_database_and_an_edit_of_the_file(
             again = plain(await terminal.until("Everything that is on is complete and fresh."))
             assert "DATABASE AWAY" not in again.rpartition("ycsync 0")[2]
             assert await terminal.interrupt() == 0
+
+
+async def test_a_database_that_hangs_holds_neither_the_picture_nor_the_end(config: Path, database_url: str) -> None:
+    async with FaultProxy(upstream_of(database_url)) as proxy:
+        with watching(config, 140, 40, YCSYNC_DATABASE_URL=through(database_url, proxy.port)) as terminal:
+            await terminal.until("Everything that is on is complete and fresh.")
+            proxy.faults = Faults(hang=True)
+            begun = time.monotonic()
+            for _ in range(2):  # the clock goes on; by now a question is pending
+                assert "DATABASE AWAY" not in plain(await terminal.until("preset balanced", 4))
+            terminal.resize(44, 14)
+            small = await terminal.until("salons: ", 4)
+            assert "the preset takes" not in plain(small).rpartition("ycsync 0")[2]
+            terminal.resize(140, 40)
+            away = plain(await terminal.until("DATABASE AWAY for", LOOK_S + 3))
+            assert time.monotonic() - begun < LOOK_S + 4
+            told = re.findall(r"DATABASE AWAY for (\d+) s: .*the database does not answer", away)
+            assert told
+            assert int(told[0]) >= LOOK_S - 1
+            proxy.faults = NONE
+            again = plain(await terminal.until("Everything that is on is complete and fresh.", LOOK_S + 3))
+            while "DATABASE AWAY" in again.rpartition("ycsync 0")[2]:
+                again = plain(await terminal.until("Everything that is on is complete and fresh.", LOOK_S + 3))
+            proxy.faults = Faults(hang=True)
+            for _ in range(3):
+                await terminal.until("preset balanced", 4)
+            begun = time.monotonic()
+            assert await terminal.interrupt() == 0
+            assert time.monotonic() - begun < 2
+            assert BACK in terminal.output
+
+
+async def test_a_database_that_is_away_at_the_end_is_not_well(config: Path, database_url: str) -> None:
+    async with FaultProxy(upstream_of(database_url)) as proxy:
+        with watching(config, YCSYNC_DATABASE_URL=through(database_url, proxy.port)) as terminal:
+            await terminal.until("Everything that is on is complete and fresh.")
+            proxy.refuse()
+            await terminal.until("DATABASE AWAY")
+            assert await terminal.interrupt() == 1
 
 
 async def test_for_programs_it_is_one_object_a_line(config: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
@@ -21,60 +22,92 @@ from ycsync.cli.screen import BATCHES, Look, View, lines
 from ycsync.config import Loaded, Settings, load
 from ycsync.errors import ConfigError, DatabaseError
 from ycsync.service import standing as judging
+from ycsync.store.database import Database, translated
 from ycsync.store.report import Report
 
 REFRESH_S = 1.0
+LOOK_S = 5.0  # a database that does not answer for so long is away
+PROMPT_S = 0.2  # one that is well has answered by then, and the picture is of now
 
 
 async def watch(loaded: Loaded, as_json: bool) -> int:
     """Until Ctrl-C, which is how it is meant to end. Exit code as `status`."""
-    view: View | None = None
+    watched: _Watched | None = None
     try:
         async with reading(loaded) as database:
-            watched = _Watched(loaded, Report(database))
-            view = await watched.look()
+            watched = _Watched(loaded, database, await _look(loaded, database))
             if as_json:
                 while True:
+                    view = watched.view
                     print(
                         json.dumps(judging.as_json(view.standing, view.judged, view.settings), ensure_ascii=False), flush=True
                     )
                     await asyncio.sleep(REFRESH_S)
-                    view = await watched.look()
+                    watched.view = await _look(loaded, database)
             with _screen() as screen:
-                while True:
-                    screen.show(view)
-                    await screen.wait(REFRESH_S)
-                    view = await watched.again(view)
+                await _follow(watched, screen)
     except asyncio.CancelledError:
-        return 0 if view is not None and judging.everything_well(view.judged) else 1
+        return 0 if watched is not None and watched.well else 1
+
+
+async def _follow(watched: _Watched, screen: _Terminal | _Lines) -> NoReturn:
+    """Draw every second, and whenever the window changes, whether or not the database has answered."""
+    asking: asyncio.Task[None] | None = None
+    try:
+        while True:
+            screen.show(watched.view)
+            await screen.wait(REFRESH_S)
+            if asking is None:
+                asking = asyncio.create_task(watched.again())
+            await asyncio.wait((asking,), timeout=PROMPT_S)
+            if asking.done():
+                asking.result()
+                asking = None
+    finally:
+        if asking is not None:
+            asking.cancel()
+            await asyncio.wait((asking,))
+
+
+async def _look(loaded: Loaded, database: Database) -> View:
+    """Raises DatabaseError."""
+    settings = _settings(loaded)
+    report = Report(database)
+    with translated(database.where):
+        async with asyncio.timeout(LOOK_S):
+            standing = await report.standing(settings.yclients.egress)
+            recent = await report.recent(BATCHES)
+    return View(standing, judging.judge(standing, settings), recent, settings)
+
+
+def _settings(loaded: Loaded) -> Settings:
+    """As the file says now: it may be edited meanwhile."""
+    with suppress(ConfigError):  # the service goes on with the old ones too
+        return load(loaded.path, os.environ).settings
+    return loaded.settings
 
 
 class _Watched:
-    """What is looked at: the database, and the file, which may be edited meanwhile."""
+    """What is looked at, and how it was when it was seen last."""
 
-    def __init__(self, loaded: Loaded, report: Report) -> None:
+    def __init__(self, loaded: Loaded, database: Database, view: View) -> None:
         self._loaded = loaded
-        self._report = report
+        self._database = database
+        self.view = view
 
-    async def look(self) -> View:
-        """Raises DatabaseError."""
-        settings = self._settings()
-        standing = await self._report.standing(settings.yclients.egress)
-        recent = await self._report.recent(BATCHES)
-        return View(standing, judging.judge(standing, settings), recent, settings)
-
-    async def again(self, before: View) -> View:
+    async def again(self) -> None:
         """As it is now, or, when nobody can be asked, as it was."""
+        asked = datetime.now(UTC)
         try:
-            return await self.look()
+            self.view = await _look(self._loaded, self._database)
         except DatabaseError as error:
-            since = datetime.now(UTC) if before.lost is None else before.lost[1]
-            return replace(before, lost=(str(error), since))
+            since = asked if self.view.lost is None else self.view.lost[1]
+            self.view = replace(self.view, lost=(str(error), since))
 
-    def _settings(self) -> Settings:
-        with suppress(ConfigError):  # the service goes on with the old ones too
-            return load(self._loaded.path, os.environ).settings
-        return self._loaded.settings
+    @property
+    def well(self) -> bool:
+        """All that is on is complete and fresh, as far as can be seen."""
+        return self.view.lost is None and judging.everything_well(self.view.judged)
 
 
 class _Lines:
