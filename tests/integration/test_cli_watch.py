@@ -117,6 +117,14 @@ async def test_it_takes_the_screen_follows_the_window_and_gives_it_back(config: 
         assert BACK in terminal.output
 
 
+async def test_a_terminal_that_does_not_know_its_size_shows_something(config: Path) -> None:
+    with watching(config, 0, 0, COLUMNS="", LINES="") as terminal:
+        await terminal.until("Everything that is on is complete and fresh.")
+        terminal.resize(120, 40)
+        await terminal.until("requests in the last minute, the preset takes")
+        assert await terminal.interrupt() == 0
+
+
 async def test_without_colour_there_is_none_and_without_letters_ascii(config: Path) -> None:
     with watching(config, NO_COLOR="1", LC_ALL="C") as terminal:
         out = await terminal.until("Everything that is on is complete and fresh.")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import termios
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from ycsync.cli.screen import Look, View, lines
-from ycsync.cli.watch import speaks_unicode
+from ycsync.cli.watch import screen_size, speaks_unicode
 from ycsync.config import Settings
 from ycsync.service.standing import judge
 from ycsync.store.report import Ended, Hour, Salon, Standing, StreamRow, Usage, Worker
@@ -147,6 +150,32 @@ def test_a_pause_and_a_missing_service_are_said() -> None:
 )
 def test_a_terminal_without_other_letters_gets_ascii(env: dict[str, str], fancy: bool) -> None:
     assert speaks_unicode(env) is fancy
+
+
+@pytest.mark.parametrize(
+    ("window", "env", "size"),
+    [
+        ((100, 30), {"COLUMNS": "70", "LINES": "20"}, (100, 30)),
+        ((0, 0), {}, (80, 24)),
+        ((0, 24), {"LINES": "50"}, (80, 50)),
+        ((80, 0), {"COLUMNS": "132", "LINES": "wide"}, (132, 24)),
+        ((0, 0), {"COLUMNS": "0", "LINES": ""}, (80, 24)),
+    ],
+)
+def test_a_terminal_that_does_not_know_its_size_gets_one(
+    window: tuple[int, int], env: dict[str, str], size: tuple[int, int]
+) -> None:
+    master, slave = pty.openpty()
+    try:
+        termios.tcsetwinsize(slave, window[::-1])
+        assert screen_size(slave, env) == size
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
+def test_what_is_no_terminal_has_a_size_too() -> None:
+    assert screen_size(-1, {"COLUMNS": "100"}) == (100, 24)
 
 
 def test_a_title_moves_nothing_on_the_screen() -> None:

@@ -27,6 +27,7 @@ from ycsync.store.report import Report
 
 REFRESH_S = 1.0
 LOOK_S = 5.0  # a database that does not answer for so long is away
+COLUMNS, ROWS = 80, 24  # of a terminal that does not know its size
 PROMPT_S = 0.2  # one that is well has answered by then, and the picture is of now
 
 
@@ -151,9 +152,8 @@ class _Terminal:
 
     def show(self, view: View) -> None:
         """The picture, as large as the window is now."""
-        with suppress(OSError):  # rather the window's than that of COLUMNS and LINES
-            self._console.size = ConsoleDimensions(*os.get_terminal_size(sys.stdout.fileno()))
-        width, height = self._console.size
+        width, height = screen_size(sys.stdout.fileno(), os.environ)
+        self._console.size = ConsoleDimensions(width, height)
         drawn = lines(view, Look(width, height, self._fancy), datetime.now(UTC))
         self._live.update(Group(*(Text.assemble(line, end="\n") for line in drawn)), refresh=True)
 
@@ -170,6 +170,20 @@ def _screen() -> _Terminal | _Lines:
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return _Terminal(fancy)
     return _Lines(fancy)
+
+
+def screen_size(terminal: int, env: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and lines: the window's own, which change, rather than those of COLUMNS and LINES.
+
+    A serial console or a terminal that was just made says 0 and 0: it does not know its size.
+    """
+    with suppress(OSError):
+        size = os.get_terminal_size(terminal)
+        if size.columns and size.lines:
+            return size.columns, size.lines
+    given = (env.get(name, "") for name in ("COLUMNS", "LINES"))
+    columns, rows = (int(text) if text.isdecimal() else 0 for text in given)
+    return columns or COLUMNS, rows or ROWS
 
 
 def speaks_unicode(env: Mapping[str, str]) -> bool:
