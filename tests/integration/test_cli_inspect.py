@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,23 @@ async def test_status_watch_ends_with_ctrl_c(config: Path, database_url: str) ->
         _, errors = await process.communicate()
     assert errors == b""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("encoding", ["koi8-r", "ascii", "utf-8"])
+def test_a_title_that_the_locale_cannot_write_costs_no_answer(config: Path, database_url: str, encoding: str) -> None:
+    fill(database_url)
+    sql(database_url, "update yclients.companies set title = 'Салон — 💇' where id = 4001")
+
+    def said(*args: str) -> str:
+        command = [sys.executable, "-m", "ycsync", *args, "--config", str(config)]
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run(command, capture_output=True, env=env, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+        return done.stdout.decode(encoding)
+
+    shown = {"koi8-r": "4001 Салон ? ?", "ascii": "4001 ????? ? ?", "utf-8": "4001 Салон — 💇"}[encoding]
+    assert f"{shown} " in said("status")
+    assert "Салон — 💇" in {one["title"] for one in json.loads(said("status", "--json"))["streams"]}
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------

@@ -82,6 +82,20 @@ def test_wide_letters_fit_too(width: int) -> None:
         assert cell_len(line) <= width
 
 
+@given(
+    st.integers(40, 250),
+    st.sampled_from(["Салон «Ольга» — № {}…", "美容室 {} 東京都千代田区", "Lash & Brow 💇‍♀️ {}", "e\u0301t\u00e9 {}"]),
+)
+def test_a_screen_without_other_letters_gets_ascii_and_its_columns_stand(width: int, titles: str) -> None:
+    refused = replace(STOPPED, last_error="отказ — нет прав")
+    found = shown(view(4, FILLING, refused, titles=titles), Look(width, 40, fancy=False))
+    assert all(line.isascii() and len(line) <= width for line in found)
+    places = {
+        line.index(word) for line in found for word in (" services  ", " staff  ", " clients  ", " records  ") if word in line
+    }
+    assert len(places) == 1
+
+
 def test_what_needs_a_look_comes_first_and_says_why() -> None:
     found = shown(view(3, FILLING, STOPPED), Look(140, 40))
     streams = [line for line in found if " services " in line or " clients " in line or " records " in line]

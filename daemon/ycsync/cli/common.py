@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
@@ -59,6 +60,9 @@ def command(function: Callable[P, int | None]) -> Callable[P, None]:
     @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         logs.configure("warning")
+        if isinstance(sys.stdout, TextIOWrapper):
+            # A salon's title may have letters that the locale has not: rather a "?" than no answer.
+            sys.stdout.reconfigure(errors="replace")
         try:
             code = function(*args, **kwargs)
         except YcsyncError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import textwrap
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from ycsync import logs
 from ycsync.cli.common import ConfigOption, JsonOption, command, run
-from ycsync.cli.output import painted
+from ycsync.cli.output import document, painted
 from ycsync.service.doctor import Finding, as_json, examine, well
 from ycsync.service.doctor.finding import DOCTOR_JSON
 
@@ -38,7 +37,7 @@ def doctor(
     logs.configure("critical")  # what goes wrong is a finding
     found = run(examine(config, Path.cwd(), os.environ, salons))
     if as_json_:
-        print(json.dumps(as_json(found), ensure_ascii=False, indent=2))
+        print(document(as_json(found)))
         return 0 if well(found) else 1
     for one in found:
         _print(one)

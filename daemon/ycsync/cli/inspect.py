@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from ycsync.cli import criteria as checks
 from ycsync.cli import wording
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
-from ycsync.cli.output import Grid, number, painted, show, span
+from ycsync.cli.output import Grid, document, number, painted, show, span
 from ycsync.cli.reading import reading
 from ycsync.cli.watch import watch as watch_until_interrupted
 from ycsync.config import Loaded, Settings
@@ -63,7 +62,7 @@ async def _verify(loaded: Loaded, as_json: bool) -> int:
     async with reading(loaded) as database:
         found = await verification(database, loaded.settings)
     if as_json:
-        print(json.dumps(checks.as_json(found), ensure_ascii=False, indent=2))
+        print(document(checks.as_json(found)))
     else:
         width = max(len(one.title) for one in found)
         for one in found:
@@ -77,7 +76,7 @@ async def _status(loaded: Loaded, as_json: bool) -> int:
         standing = await Report(database).standing(settings.yclients.egress)
     judged = view.judge(standing, settings)
     if as_json:
-        print(json.dumps(view.as_json(standing, judged, settings), ensure_ascii=False, indent=2))
+        print(document(view.as_json(standing, judged, settings)))
     else:
         print("\n".join(wording.heading(standing, judged, settings)), end="\n\n")
         show(_grid(judged))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import json
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -70,6 +73,12 @@ def show(grid: Grid) -> None:
         Console(highlight=False).print(grid.drawn())
     else:
         print(grid.plain())
+
+
+def document(value: object, indent: int | None = 2) -> str:
+    """JSON with the letters as they are, or escaped where the output does not take all of them: nothing of it is lost."""
+    every = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    return json.dumps(value, ensure_ascii=not every, indent=indent)
 
 
 def narrow(grid: Grid) -> bool:

@@ -25,6 +25,9 @@ BATCHES = 6
 LEAST_BAR, LONGEST_BAR = 6, 24
 NAME = 12  # cells that the salon's name may have at least
 WORST_FIRST = ("stopped", "stale", "filling", "waiting", "fresh", "off")
+_ASCII = str.maketrans(
+    {"…": "...", "—": "-", "–": "-", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "№": "No", "₽": "RUB"}
+)
 OUTCOMES = {"proved": "green", "more": "green", "failed": "red", "denied": "red", "lost": "red", "fenced": "yellow"}
 
 
@@ -53,9 +56,13 @@ class Look:
         filled = round(min(1.0, max(0.0, share)) * inner)
         return "█" * filled + "░" * (inner - filled) if self.fancy else f"[{'#' * filled}{'.' * (inner - filled)}]"
 
+    def letters(self, text: str) -> str:
+        """The text in letters that the screen has; a salon is known by its number too."""
+        return text if self.fancy else text.translate(_ASCII).encode("ascii", "replace").decode()
+
     def fit(self, text: str) -> str:
         """As much of it as a line holds."""
-        text = text if self.fancy else text.replace("…", "...")
+        text = self.letters(text)
         return (
             text
             if cell_len(text) <= self.width
@@ -189,7 +196,9 @@ def _columns(shown: Sequence[Judged], look: Look) -> list[_Column]:
         return _Column(title, widest, cell, right)
 
     short = look.width < 72
-    salon = column("salon", (lambda one: str(one.row.company or "all")) if short else wording.name)
+    salon = column(
+        "salon", (lambda one: str(one.row.company or "all")) if short else lambda one: look.letters(wording.name(one))
+    )
     salon = replace(salon, width=min(salon.width, max(NAME, look.width // 4)))
     columns = [salon, column("stream", lambda one: one.row.stream), column("state", _state)]
     left = look.width - sum(each.width + 2 for each in columns) + 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
+from ycsync.cli.output import document
 from ycsync.cli.reading import reading
 from ycsync.cli.screen import BATCHES, Look, View, lines
 from ycsync.config import Loaded, Settings, load
@@ -40,9 +40,7 @@ async def watch(loaded: Loaded, as_json: bool) -> int:
             if as_json:
                 while True:
                     view = watched.view
-                    print(
-                        json.dumps(judging.as_json(view.standing, view.judged, view.settings), ensure_ascii=False), flush=True
-                    )
+                    print(document(judging.as_json(view.standing, view.judged, view.settings), indent=None), flush=True)
                     await asyncio.sleep(REFRESH_S)
                     watched.view = await _look(loaded, database)
             with _screen() as screen:
