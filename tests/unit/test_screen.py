@@ -144,6 +144,32 @@ def test_more_troubles_than_lines_are_counted() -> None:
     assert kept + int(rest.split(" ")[1]) == 40
 
 
+@pytest.mark.parametrize("height", [20, 24, 40])
+def test_many_pauses_and_quarantines_leave_the_streams_on_the_screen(height: int) -> None:
+    bad = [row(company, "clients", quarantined=2) for company in range(4001, 4031)]
+    stopped = [replace(STOPPED, company=company) for company in range(4001, 4011)]
+    of = view(40, *bad, *stopped)
+    of = replace(of, standing=replace(of.standing, pauses=dict.fromkeys(range(4001, 4006), NOW)))
+    found = shown(of, Look(100, height))
+    assert len(found) <= height
+    assert sum(line.startswith(("PAUSED", "quarantine")) for line in found) == 3
+    assert "and 32 more: `ycsync status`" in found
+    assert sum(" records  " in line and "stopped" in line for line in found) >= 2
+    assert any(line.startswith("40 salons: 151 streams fresh") for line in found)
+    # The batches that ended last give way, and stay where there is room.
+    assert sum("new rows" in line for line in found) == {20: 0, 24: 3, 40: 6}[height]
+
+
+def test_two_rows_in_quarantine_are_named() -> None:
+    found = shown(view(3, row(4001, "clients", quarantined=1), row(4002, "records", quarantined=1_200)), Look(120, 24))
+    told = [line for line in found if line.startswith("quarantine")]
+    assert told == [
+        "quarantine  4001 Салон «Ольга» № 4001, clients: 1 row is not in the table",
+        "quarantine  4002 Салон «Ольга» № 4002, records: 1,200 rows are not in the table",
+    ]
+    assert not any("more: `ycsync status`" in line for line in found)
+
+
 def test_a_pause_and_a_missing_service_are_said() -> None:
     found = shown(view(1, paused=True), Look())
     assert any(line.startswith("PAUSED") for line in found)

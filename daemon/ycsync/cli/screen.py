@@ -22,6 +22,8 @@ from ycsync.service.standing import Judged
 from ycsync.store.report import Ended, Standing
 
 BATCHES = 6
+FEW = 3  # lines of one sort
+LEAST_BODY = 5  # lines of streams, before batches are shown
 LEAST_BAR, LONGEST_BAR = 6, 24
 NAME = 12  # cells that the salon's name may have at least
 WORST_FIRST = ("stopped", "stale", "filling", "waiting", "fresh", "off")
@@ -72,8 +74,9 @@ class Look:
 
 def lines(view: View, look: Look, now: datetime) -> list[Text]:
     """The screen's lines, never more than it has. `now`: by this machine's clock."""
-    head = [*_head(view, look, now)]
-    foot = [*_foot(view, look)]
+    head, troubles = [*_head(view, look, now)], [*_troubles(view, look)]
+    room = look.height - len(head) - len(troubles)
+    foot = [*_recent(view, look, room - LEAST_BODY), *troubles]
     room = max(1, look.height - len(head) - len(foot))
     body = _body(view.judged, look, room)
     return [*head, *body[:room], *foot][: look.height]
@@ -105,11 +108,15 @@ def _head(view: View, look: Look, now: datetime) -> Iterator[Text]:
     working = f"; {number(hour.working)} at work" if hour.working else ""
     says = f"last hour  {number(hour.batches)} batches ended{failed}; {number(hour.requests)} requests{wrong}{refused}{working}"
     yield _line(look, says, "yellow" if hour.failed or hour.errors or hour.throttled else "")
-    # The first three lines of `status` are said better above.
-    for told in wording.heading(standing, view.judged, settings):
-        if told.startswith(("PAUSED", "quarantine", "waiting", "          ")):
-            yield _line(look, told.strip(), "yellow")
+    notes = [note for service in services for note in wording.about_service(service.info, settings)]
+    for told in (*wording.waiting(standing), *_few(notes), *_few(wording.held(standing, view.judged))):
+        yield _line(look, told, "yellow")
     yield Text("", end="")
+
+
+def _few(told: Sequence[str]) -> list[str]:
+    """The first of them: the streams need the screen too."""
+    return [*told] if len(told) <= FEW else [*told[:FEW], f"and {number(len(told) - FEW)} more: `ycsync status`"]
 
 
 def _limits(view: View, look: Look) -> Iterator[Text]:
@@ -258,20 +265,25 @@ def _row(one: Judged, columns: Sequence[_Column], look: Look) -> Text:
 # --- the foot ---------------------------------------------------------------------------------------------------------------
 
 
-def _foot(view: View, look: Look) -> Iterator[Text]:
-    if look.height >= 16:
+def _recent(view: View, look: Look, room: int) -> Iterator[Text]:
+    """The batches that ended last, where there is room for any."""
+    most = BATCHES if look.height >= 24 else FEW if look.height >= 16 else 0
+    if found := view.recent[: max(0, min(most, room - 1))]:
         yield Text("", end="")
-        for one in view.recent[: BATCHES if look.height >= 24 else 3]:
+        for one in found:
             seconds = (one.finished_at - one.started_at).total_seconds()
             errors = f", {one.errors} failed" if one.errors else ""
             salon = one.company or "all salons"
             says = f"{one.finished_at.astimezone(UTC).astimezone():%H:%M:%S}  {salon} {one.stream}: {one.outcome}, "
             says += f"{number(one.rows)} new rows, {number(one.requests)} requests{errors}, {seconds:.1f} s"
             yield _line(look, says, OUTCOMES.get(one.outcome, ""))
+
+
+def _troubles(view: View, look: Look) -> Iterator[Text]:
     yield Text("", end="")
     troubles = wording.errors(view.standing, view.judged)
-    for trouble in troubles[:3]:
+    for trouble in troubles[:FEW]:
         yield _line(look, trouble, "red")
-    if len(troubles) > 3:
-        yield _line(look, f"and {len(troubles) - 3} more errors: `ycsync status`", "red")
+    if len(troubles) > FEW:
+        yield _line(look, f"and {number(len(troubles) - FEW)} more errors: `ycsync status`", "red")
     yield _line(look, wording.verdict(view.judged), "green" if judging.everything_well(view.judged) else "yellow")

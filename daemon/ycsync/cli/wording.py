@@ -15,23 +15,41 @@ TITLE_LENGTH = 28
 def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Settings) -> list[str]:
     """What holds for all salons."""
     usage, limits, preset = standing.usage, settings.yclients, settings.active
-    lines = [
+    return [
         f"preset    {settings.preset}: at most {min(preset.per_minute, limits.per_minute)} requests a minute, "
         f"{min(preset.per_second, limits.per_second)} a second",
         f"requests  {usage.minute} in the last minute (limit {limits.per_minute}), "
         f"{usage.second} in the last second (limit {limits.per_second})"
         + (f"; refused {usage.throttled} times so far" if usage.throttled else ""),
+        *waiting(standing),
+        *_workers(standing, settings),
+        *held(standing, judged),
     ]
-    if usage.blocked_until is not None:
-        wait_s = (usage.blocked_until - standing.now).total_seconds()
-        lines.append(f"waiting   YCLIENTS said too many requests: nothing is sent for another {span(wait_s)}")
+
+
+def waiting(standing: Standing) -> list[str]:
+    """That YCLIENTS asked for a wait, if it did."""
+    if (until := standing.usage.blocked_until) is None:
+        return []
+    wait_s = (until - standing.now).total_seconds()
+    return [f"waiting   YCLIENTS said too many requests: nothing is sent for another {span(wait_s)}"]
+
+
+def _workers(standing: Standing, settings: Settings) -> list[str]:
+    lines = []
     for worker in standing.workers:
         up = span((standing.now - worker.started_at).total_seconds())
         lines.append(f"{worker.role:<8}  pid {worker.pid}, version {worker.version}, for {up}")
         if worker.role == "service":
-            lines.extend(_about_service(worker.info, settings))
+            lines.extend(f"          {told}" for told in about_service(worker.info, settings))
     if not any(worker.role == "service" for worker in standing.workers):
         lines.append("service   none is running: what follows ages until one does, or `ycsync sync` runs")
+    return lines
+
+
+def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
+    """What somebody holds or must look at: a line for each pause, and for each stream with rows in quarantine."""
+    lines = []
     for company, since in standing.pauses.items():
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())
@@ -43,13 +61,14 @@ def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Setti
     return lines
 
 
-def _about_service(info: dict[str, object], settings: Settings) -> Sequence[str]:
+def about_service(info: dict[str, object], settings: Settings) -> list[str]:
+    """What a service says of its settings that is not as the file says."""
     lines = []
     if (problem := view.reload_problem(info)) is not None:
-        lines.append(f"          last reload refused, the old settings hold: {problem}")
+        lines.append(f"last reload refused, the old settings hold: {problem}")
     preset = info.get("preset")
     if isinstance(preset, str) and preset != settings.preset:
-        lines.append(f"          works with preset {preset}, not with the file's: `ycsync reload` makes it read the file")
+        lines.append(f"works with preset {preset}, not with the file's: `ycsync reload` makes it read the file")
     return lines
 
 
