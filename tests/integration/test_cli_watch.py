@@ -16,7 +16,9 @@ import sys
 import termios
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -212,3 +214,38 @@ async def test_for_programs_it_is_one_object_a_line(config: Path) -> None:
     assert await process.wait() == 0
     assert all(one["ok"] is True for one in documents)
     assert documents[0]["as_of"] <= documents[1]["as_of"]
+
+
+@pytest.mark.parametrize("how", ["refused", "hangs"])
+async def test_for_programs_it_goes_on_too_while_the_database_is_away(config: Path, database_url: str, how: str) -> None:
+    async with FaultProxy(upstream_of(database_url)) as proxy:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "ycsync", "status", "--watch", "--json", "--config", str(config),
+            stdout=asyncio.subprocess.PIPE, env={**os.environ, "YCSYNC_DATABASE_URL": through(database_url, proxy.port)},
+        )  # fmt: skip
+        assert process.stdout is not None
+
+        async def next_one(ok: bool) -> dict[str, Any]:
+            assert process.stdout is not None
+            async with asyncio.timeout(30):
+                while True:
+                    found: dict[str, Any] = json.loads(await process.stdout.readline())
+                    if found["ok"] is ok:
+                        return found
+
+        await next_one(True)
+        if how == "hangs":
+            proxy.faults = Faults(hang=True)
+        else:
+            proxy.refuse()
+        away = [await next_one(False) for _ in range(2)]
+        assert all(list(one) == ["ok", "as_of", "error"] for one in away)
+        assert ("does not answer" if how == "hangs" else "cannot be reached") in away[0]["error"]
+        first, second = (datetime.fromisoformat(one["as_of"]) for one in away)
+        assert timedelta(0) <= second - first <= timedelta(seconds=3)
+        proxy.faults = NONE
+        await proxy.listen()
+        assert (await next_one(True))["streams"]
+        process.send_signal(signal.SIGINT)
+        await process.stdout.read()
+        assert await process.wait() == 0

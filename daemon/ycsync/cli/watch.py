@@ -37,19 +37,13 @@ async def watch(loaded: Loaded, as_json: bool) -> int:
     try:
         async with reading(loaded) as database:
             watched = _Watched(loaded, database, await _look(loaded, database))
-            if as_json:
-                while True:
-                    view = watched.view
-                    print(document(judging.as_json(view.standing, view.judged, view.settings), indent=None), flush=True)
-                    await asyncio.sleep(REFRESH_S)
-                    watched.view = await _look(loaded, database)
-            with _screen() as screen:
+            with _Objects() if as_json else _screen() as screen:
                 await _follow(watched, screen)
     except asyncio.CancelledError:
         return 0 if watched is not None and watched.well else 1
 
 
-async def _follow(watched: _Watched, screen: _Terminal | _Lines) -> NoReturn:
+async def _follow(watched: _Watched, screen: _Terminal | _Lines | _Objects) -> NoReturn:
     """Draw every second, and whenever the window changes, whether or not the database has answered."""
     asking: asyncio.Task[None] | None = None
     try:
@@ -124,6 +118,30 @@ class _Lines:
         """The picture, as long as it is."""
         look = Look(width=120, height=10_000, fancy=self._fancy)
         print("\n".join(line.plain.rstrip() for line in lines(view, look, datetime.now(UTC))) + "\n", flush=True)
+
+    async def wait(self, seconds: float) -> None:
+        """Until the next."""
+        await asyncio.sleep(seconds)
+
+
+class _Objects:
+    """For programs: an object a line."""
+
+    def __init__(self) -> None:
+        self._shown: View | None = None
+
+    def __enter__(self) -> _Objects:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def show(self, view: View) -> None:
+        """What is known now; what was said already is not said again while the database has not answered."""
+        if view.lost is not None:
+            print(document(judging.away_as_json(view.lost[0], datetime.now(UTC)), indent=None), flush=True)
+        elif view is not self._shown:
+            print(document(judging.as_json(view.standing, view.judged, view.settings), indent=None), flush=True)
+        self._shown = view
 
     async def wait(self, seconds: float) -> None:
         """Until the next."""

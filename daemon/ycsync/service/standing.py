@@ -36,6 +36,10 @@ One object:
                  from and to; null as eta_s),
                  last_success_at, lag_s (everything older than that is there), requests, quarantined,
                  paused, error, error_code, error_since, failures (in a row)
+With --watch, while the database does not answer, the object has these keys only:
+  ok             false
+  as_of          now, by this machine's clock
+  error          what is wrong
 New keys may be added; none is renamed or removed."""
 
 
@@ -216,6 +220,11 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
             for one in judged
         ],
     }
+
+
+def away_as_json(error: str, now: datetime) -> dict[str, Any]:
+    """The object of `status --watch --json` while the database cannot be asked, see STATUS_JSON."""
+    return {"ok": False, "as_of": instant(now), "error": error}
 
 
 def instant(value: datetime | None) -> str | None:
