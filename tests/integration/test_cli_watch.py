@@ -29,20 +29,20 @@ from support.bouncer import through, upstream_of
 from ycsync.cli.watch import LOOK_S
 
 TITLE = "Салон «Ольга» — 💇"
-ALTERNATE, BACK = "\x1b[?1049h", "\x1b[?1049l"
+ALTERNATE, BACK, CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"
 
 
 class Terminal:
     """A pseudo-terminal with a command in it."""
 
-    def __init__(self, config: Path, columns: int, rows: int, *, env: dict[str, str]) -> None:
+    def __init__(self, config: Path, columns: int, rows: int, *, stderr: int | None, env: dict[str, str]) -> None:
         self.output = ""
         self._master, slave = pty.openpty()
         os.set_blocking(self._master, False)
         self.size(columns, rows)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ycsync", "status", "--watch", "--config", str(config)],
-            stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+            stdin=slave, stdout=slave, stderr=slave if stderr is None else stderr, start_new_session=True,
             env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", **env},
         )  # fmt: skip
         os.close(slave)
@@ -69,19 +69,25 @@ class Terminal:
             await asyncio.sleep(0.05)
         return self.output[begun:]
 
-    async def interrupt(self) -> int:
-        self.process.send_signal(signal.SIGINT)
+    async def interrupt(self, signum: signal.Signals = signal.SIGINT) -> int:
+        self.process.send_signal(signum)
         while self.process.poll() is None:
             self.read()
             await asyncio.sleep(0.02)
         self.read()
         return self.process.returncode
 
+    def hang_up(self) -> None:
+        """As when ssh ends: there is no terminal any more."""
+        os.close(self._master)
+        self._master = -1
+
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            self.hang_up()
 
 
 def plain(text: str) -> str:
@@ -97,8 +103,8 @@ def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -
 
 
 @contextlib.contextmanager
-def watching(config: Path, columns: int = 100, rows: int = 30, **env: str) -> Iterator[Terminal]:
-    terminal = Terminal(config, columns, rows, env=env)
+def watching(config: Path, columns: int = 100, rows: int = 30, *, stderr: int | None = None, **env: str) -> Iterator[Terminal]:
+    terminal = Terminal(config, columns, rows, stderr=stderr, env=env)
     try:
         yield terminal
     finally:
@@ -126,6 +132,29 @@ async def test_a_terminal_that_does_not_know_its_size_shows_something(config: Pa
         terminal.resize(120, 40)
         await terminal.until("requests in the last minute, the preset takes")
         assert await terminal.interrupt() == 0
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+async def test_it_ends_with_other_signals_as_with_ctrl_c(config: Path, signum: signal.Signals) -> None:
+    with watching(config) as terminal:
+        await terminal.until("Everything that is on is complete and fresh.")
+        assert await terminal.interrupt(signum) == 0
+        left = terminal.output.rpartition(ALTERNATE)[2]
+        assert BACK in left
+        assert CURSOR in left
+        assert "Traceback" not in left
+
+
+@pytest.mark.parametrize(("term", "told"), [("xterm", True), ("xterm", False), ("dumb", False)])
+async def test_it_ends_with_its_terminal(config: Path, tmp_path: Path, term: str, told: bool) -> None:
+    with (tmp_path / "stderr").open("w+") as stderr, watching(config, stderr=stderr.fileno(), TERM=term) as terminal:
+        await terminal.until("Everything that is on is complete and fresh.")
+        terminal.hang_up()
+        if told:
+            terminal.process.send_signal(signal.SIGHUP)
+        assert await asyncio.to_thread(terminal.process.wait, 10) == 0
+        stderr.seek(0)
+        assert stderr.read() == ""
 
 
 async def test_without_colour_there_is_none_and_without_letters_ascii(config: Path, database_url: str) -> None:

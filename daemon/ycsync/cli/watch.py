@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -33,6 +33,7 @@ PROMPT_S = 0.2  # one that is well has answered by then, and the picture is of n
 
 async def watch(loaded: Loaded, as_json: bool) -> int:
     """Until Ctrl-C, which is how it is meant to end. Exit code as `status`."""
+    _end_with(signal.SIGTERM, signal.SIGHUP)
     watched: _Watched | None = None
     try:
         async with reading(loaded) as database:
@@ -41,6 +42,15 @@ async def watch(loaded: Loaded, as_json: bool) -> int:
                 await _follow(watched, screen)
     except asyncio.CancelledError:
         return 0 if watched is not None and watched.well else 1
+
+
+def _end_with(*signals: signal.Signals) -> None:
+    """As with Ctrl-C: the terminal is given back."""
+    task = asyncio.current_task()
+    assert task is not None
+    for signum in signals:
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # nohup
+            asyncio.get_running_loop().add_signal_handler(signum, task.cancel)
 
 
 async def _follow(watched: _Watched, screen: _Terminal | _Lines | _Objects) -> NoReturn:
@@ -117,7 +127,7 @@ class _Lines:
     def show(self, view: View) -> None:
         """The picture, as long as it is."""
         look = Look(width=120, height=10_000, fancy=self._fancy)
-        print("\n".join(line.plain.rstrip() for line in lines(view, look, datetime.now(UTC))) + "\n", flush=True)
+        _say("\n".join(line.plain.rstrip() for line in lines(view, look, datetime.now(UTC))) + "\n")
 
     async def wait(self, seconds: float) -> None:
         """Until the next."""
@@ -138,9 +148,9 @@ class _Objects:
     def show(self, view: View) -> None:
         """What is known now; what was said already is not said again while the database has not answered."""
         if view.lost is not None:
-            print(document(judging.away_as_json(view.lost[0], datetime.now(UTC)), indent=None), flush=True)
+            _say(document(judging.away_as_json(view.lost[0], datetime.now(UTC)), indent=None))
         elif view is not self._shown:
-            print(document(judging.as_json(view.standing, view.judged, view.settings), indent=None), flush=True)
+            _say(document(judging.as_json(view.standing, view.judged, view.settings), indent=None))
         self._shown = view
 
     async def wait(self, seconds: float) -> None:
@@ -163,15 +173,17 @@ class _Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
         asyncio.get_running_loop().remove_signal_handler(signal.SIGWINCH)
+        with self._there():
+            self._live.stop()
 
     def show(self, view: View) -> None:
         """The picture, as large as the window is now."""
         width, height = screen_size(sys.stdout.fileno(), os.environ)
         self._console.size = ConsoleDimensions(width, height)
         drawn = lines(view, Look(width, height, self._fancy), datetime.now(UTC))
-        self._live.update(Group(*(Text.assemble(line, end="\n") for line in drawn)), refresh=True)
+        with self._there():
+            self._live.update(Group(*(Text.assemble(line, end="\n") for line in drawn)), refresh=True)
 
     async def wait(self, seconds: float) -> None:
         """Until the next, or until the window has another size."""
@@ -179,6 +191,26 @@ class _Terminal:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._resized.wait()
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        with _while_it_is_there():
+            os.get_terminal_size(sys.stdout.fileno())  # the library writes nothing to a terminal that is none any more
+            yield
+
+
+def _say(text: str) -> None:
+    with _while_it_is_there():
+        print(text, flush=True)
+
+
+@contextmanager
+def _while_it_is_there() -> Iterator[None]:
+    """A terminal that is gone (its window was closed, ssh ended) is a reader who has seen enough."""
+    try:
+        yield
+    except OSError:
+        raise BrokenPipeError from None
 
 
 def _screen() -> _Terminal | _Lines:
