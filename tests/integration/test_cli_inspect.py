@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import pty
+import re
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +190,42 @@ def test_a_title_that_the_locale_cannot_write_costs_no_answer(config: Path, data
     shown = {"koi8-r": "4001 Салон ? ?", "ascii": "4001 ????? ? ?", "utf-8": "4001 Салон — 💇"}[encoding]
     assert f"{shown} " in said("status")
     assert "Салон — 💇" in {one["title"] for one in json.loads(said("status", "--json"))["streams"]}
+
+
+def on_a_terminal(config: Path, columns: int) -> list[str]:
+    """What `status` draws there, without colours."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (30, columns))
+    command = [sys.executable, "-m", "ycsync", "status", "--config", str(config)]
+    env = {**os.environ, "TERM": "xterm", "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen(command, stdin=slave, stdout=slave, stderr=slave, env=env)
+    os.close(slave)
+    drawn = b""
+    with contextlib.suppress(OSError):  # it has ended
+        while data := os.read(master, 65536):
+            drawn += data
+    os.close(master)
+    process.wait()
+    return re.sub(r"\x1b\[[0-9;]*m", "", drawn.decode()).splitlines()
+
+
+def test_on_a_terminal_what_is_fresh_of_many_salons_shares_a_line(config: Path, database_url: str) -> None:
+    fill(database_url, range(4001, 4041))
+    sql(
+        database_url,
+        "update yclients.sync_status set phase = 'stopped', last_error = 'salon ' || company_id || ', ' || stream || ': no', "
+        "error_code = 'http_403' where company_id between 4010 and 4015",
+    )
+    found = on_a_terminal(config, 70)
+    table = [line for line in found if line.startswith("40")]
+    assert [line[:4] for line in table[:30]] == [str(company) for company in range(4010, 4016) for _ in range(5)]
+    assert all("stopped" in line and len(line) <= 70 for line in table[:30])
+    assert found[found.index(table[29]) + 1].startswith("34 salons: 171 streams fresh, not older than ")
+    assert sum(line.startswith("salon 40") for line in found) == 20
+    assert found[-2:] == ["and 10 more errors: `ycsync status | less`", "Not complete or not fresh: 30 of 201 streams."]
+    piped = call(config, "status").stdout.splitlines()
+    assert sum(" fresh " in line for line in piped) == 171
+    assert sum(line.startswith("salon 40") for line in piped) == 30
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------

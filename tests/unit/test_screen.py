@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from ycsync.cli.output import screen_size
 from ycsync.cli.screen import Look, View, lines
-from ycsync.cli.watch import screen_size, speaks_unicode
+from ycsync.cli.watch import speaks_unicode
 from ycsync.config import Settings
 from ycsync.service.standing import judge
 from ycsync.store.report import Ended, Hour, Salon, Standing, StreamRow, Usage, Worker

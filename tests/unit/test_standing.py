@@ -148,6 +148,15 @@ def test_a_plain_table_is_aligned_by_what_is_seen() -> None:
     assert grid.plain().splitlines() == ["         many", "salon    rows", "Салон       1", "美容室  1,000"]
 
 
+@pytest.mark.parametrize(("width", "name"), [(40, "4001 Салон на углу"), (30, "4001 Салон на уг…"), (10, "4001 …")])
+def test_a_drawn_table_is_in_colour_and_where_it_is_narrow_the_name_gives_way(width: int, name: str) -> None:
+    grid = Grid(("salon", "state", "done"), [("4001 Салон на углу", "stale", "12")], {"done"})
+    heads, rule, row = grid.drawn(width).splitlines()
+    assert row == f"{name}  \x1b[33mstale\x1b[0m    12"
+    assert heads == f"\x1b[1m{'salon':<{len(name)}}  state  done\x1b[0m"
+    assert rule == "─" * (len(name) + 13)
+
+
 @given(
     done=st.integers(1, 100_000),
     more=st.integers(0, 100_000),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -19,6 +21,7 @@ from ycsync.store.database import Database
 from ycsync.store.report import Report
 
 HEADERS = ("salon", "stream", "state", "done", "ETA", "success", "lag", "requests")
+MANY, MANY_ERRORS = 100, 20  # lines on a screen
 FIGURES = frozenset({"done", "ETA", "success", "lag", "requests"})
 
 
@@ -79,12 +82,22 @@ async def _status(loaded: Loaded, as_json: bool) -> int:
         print(document(view.as_json(standing, judged, settings)))
     else:
         print("\n".join(wording.heading(standing, judged, settings)), end="\n\n")
-        show(_grid(judged))
-        print("\n".join(["", *wording.errors(standing, judged), wording.verdict(judged)]))
+        troubles = wording.errors(standing, judged)
+        # On a screen what needs a look would scroll away among thousands of lines; elsewhere all of them are wanted.
+        brief = sys.stdout.isatty() and len(judged) > MANY
+        fresh = [one for one in judged if one.state == "fresh"] if brief else []
+        shown = [one for one in judged if not one.well] if brief else judged
+        if shown:
+            show(_grid(shown))
+        if fresh:
+            print(f"{wording.together(fresh)}; `ycsync status | less` shows each")
+        if brief and len(troubles) > MANY_ERRORS:
+            troubles[MANY_ERRORS:] = [f"and {number(len(troubles) - MANY_ERRORS)} more errors: `ycsync status | less`"]
+        print("\n".join(["", *troubles, wording.verdict(judged)]))
     return 0 if view.everything_well(judged) else 1
 
 
-def _grid(judged: tuple[view.Judged, ...]) -> Grid:
+def _grid(judged: Sequence[view.Judged]) -> Grid:
     rows = [
         (
             wording.name(one),

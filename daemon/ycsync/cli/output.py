@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+from rich.cells import cell_len, set_cell_size
 
 from ycsync.cli.common import colour
 
@@ -33,6 +31,9 @@ COLOURS = {
     "Very low": "green",
     "Minimal": "green",
 }
+_CODES = {"green": "32", "red": "31", "yellow": "33", "cyan": "36", "dim": "2"}
+LEAST_NAME = 6
+COLUMNS, ROWS = 80, 24  # of a terminal that does not know its size
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,52 +46,86 @@ class Grid:
 
     def plain(self) -> str:
         """Aligned text, two spaces between the columns."""
+        widths = self._widths()
+        return "\n".join("  ".join(self._cells(line, widths)).rstrip() for line in (*self._heads(), *self.rows))
+
+    def drawn(self, width: int) -> str:
+        """The same for a terminal so wide. Where it is narrow the first column, a name, gives way."""
+        widths = self._widths()
+        widths[0] = max(LEAST_NAME, widths[0] - max(0, _total(widths) - width))
+        heads = [f"\x1b[1m{'  '.join(self._cells(line, widths)).rstrip()}\x1b[0m" for line in self._heads()]
+        lines = ("  ".join(map(_coloured, self._cells(line, widths))).rstrip() for line in self.rows)
+        rule = ("─" if _takes_every_letter() else "-") * _total(widths)
+        return "\n".join((*heads, rule, *lines))
+
+    def _heads(self) -> list[tuple[str, ...]]:
         heads = [header.split("\n") for header in self.headers]
         height = max(map(len, heads))
-        lines = list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True)) + list(self.rows)
-        widths = [max(cell_len(line[n]) for line in lines) for n in range(len(self.headers))]
-        return "\n".join("  ".join(self._cells(line, widths)).rstrip() for line in lines)
+        return list(zip(*([""] * (height - len(head)) + head for head in heads), strict=True))
+
+    def _widths(self) -> list[int]:
+        return [max(map(cell_len, column)) for column in zip(*self._heads(), *self.rows, strict=True)]
 
     def _cells(self, line: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
         for cell, width, header in zip(line, widths, self.headers, strict=True):
-            space = " " * (width - cell_len(cell))
-            yield space + cell if header in self.right else cell + space
+            text = cell if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
+            space = " " * (width - cell_len(text))
+            yield space + text if header in self.right else text + space
 
-    def drawn(self) -> Table:
-        """The same for a terminal."""
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for n, header in enumerate(self.headers):
-            # Where it is narrow the first column, a name, gives way.
-            table.add_column(Text(header), justify="right" if header in self.right else "left", no_wrap=n > 0, vertical="top")
-        for row in self.rows:
-            table.add_row(*(Text(cell, style=COLOURS.get(cell, "")) for cell in row))
-        return table
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + 2 * (len(widths) - 1)
+
+
+def _coloured(cell: str) -> str:
+    word = cell.strip()
+    return f"\x1b[{_CODES[COLOURS[word]]}m{cell}\x1b[0m" if word in COLOURS else cell
 
 
 def show(grid: Grid) -> None:
     """Print the table as the output wants it."""
     if colour():
-        Console(highlight=False).print(grid.drawn())
+        print(grid.drawn(_width()))
     else:
         print(grid.plain())
 
 
+def _takes_every_letter() -> bool:
+    return codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+
+
 def document(value: object, indent: int | None = 2) -> str:
     """JSON with the letters as they are, or escaped where the output does not take all of them: nothing of it is lost."""
-    every = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-    return json.dumps(value, ensure_ascii=not every, indent=indent)
+    return json.dumps(value, ensure_ascii=not _takes_every_letter(), indent=indent)
 
 
 def narrow(grid: Grid) -> bool:
     """Is it too wide for the terminal? Never true elsewhere."""
-    return colour() and max(map(cell_len, grid.plain().splitlines())) > Console().width
+    return colour() and max(map(cell_len, grid.plain().splitlines())) > _width()
+
+
+def _width() -> int:
+    return screen_size(sys.stdout.fileno(), os.environ)[0]
+
+
+def screen_size(terminal: int, env: Mapping[str, str]) -> tuple[int, int]:
+    """Columns and lines: the window's own, which change, rather than those of COLUMNS and LINES.
+
+    A serial console or a terminal that was just made says 0 and 0: it does not know its size.
+    """
+    with suppress(OSError):
+        size = os.get_terminal_size(terminal)
+        if size.columns and size.lines:
+            return size.columns, size.lines
+    given = (env.get(name, "") for name in ("COLUMNS", "LINES"))
+    columns, rows = (int(text) if text.isdecimal() else 0 for text in given)
+    return columns or COLUMNS, rows or ROWS
 
 
 def painted(word: str, width: int = 0) -> str:
     """The word, at least so wide, coloured on a terminal."""
-    codes = {"green": "32", "red": "31", "yellow": "33", "dim": "2"}
     text = f"{word:<{width}}"
-    return f"\x1b[{codes[COLOURS[word]]}m{text}\x1b[0m" if colour() else text
+    return _coloured(text) if colour() else text
 
 
 def span(seconds: float | None) -> str:

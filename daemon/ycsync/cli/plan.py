@@ -198,6 +198,7 @@ def _show(settings: Settings, costs: list[tuple[str, Cost, Cost]]) -> None:
     )
     if narrow(both):
         show(bulk)
+        print()
         show(single)
     else:
         show(both)

@@ -153,14 +153,15 @@ def _body(judged: tuple[Judged, ...], look: Look, room: int) -> list[Text]:
         (moving, [*_by_salon(waiting), fresh]),
         (moving, [waiting, fresh]),
     ):
-        rows = [_row(one, columns, look) for one in needing]
-        together = [_together(found, look) for found in sharing if found]
-        if len(rows) + len(together) + 1 <= room:
+        shared = [found for found in sharing if found]
+        if len(needing) + len(shared) + 1 <= room:
+            left, more = len(needing), []
             break
     else:
-        left = max(0, room - len(together) - 2)
-        rows = [*rows[:left], _line(look, f"and {len(rows) - left} more that are not fresh", "yellow")]
-    return [_titles(columns, look), *rows, *together]
+        left = max(0, room - len(shared) - 2)
+        more = [_line(look, f"and {number(len(needing) - left)} more that are not fresh", "yellow")]
+    rows = (_row(one, columns, look) for one in needing[:left])
+    return [_titles(columns, look), *rows, *more, *(_together(found, look) for found in shared)]
 
 
 def _by_salon(judged: Sequence[Judged]) -> list[list[Judged]]:
@@ -171,15 +172,7 @@ def _by_salon(judged: Sequence[Judged]) -> list[list[Judged]]:
 
 
 def _together(found: Sequence[Judged], look: Look) -> Text:
-    """One line for streams of one state."""
-    state = found[0].state
-    salons = {one.row.company for one in found}
-    count = sum(company > 0 for company in salons)
-    name = wording.name(found[0]) if len(salons) == 1 else f"{count} salon{'' if count == 1 else 's'}"
-    lags = [one.lag_s for one in found if one.lag_s is not None]
-    more = ", not older than " + span(max(lags)) if lags and state == "fresh" else ""
-    more = " for their turn" if state == "waiting" else more
-    return _line(look, f"{name}: {len(found)} stream{'' if len(found) == 1 else 's'} {state}{more}", COLOURS.get(state, ""))
+    return _line(look, wording.together(found), COLOURS.get(found[0].state, ""))
 
 
 @dataclass(frozen=True, slots=True)

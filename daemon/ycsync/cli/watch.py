@@ -16,7 +16,7 @@ from rich.console import Console, ConsoleDimensions, Group
 from rich.live import Live
 from rich.text import Text
 
-from ycsync.cli.output import document
+from ycsync.cli.output import document, screen_size
 from ycsync.cli.reading import reading
 from ycsync.cli.screen import BATCHES, Look, View, lines
 from ycsync.config import Loaded, Settings, load
@@ -27,7 +27,6 @@ from ycsync.store.report import Report
 
 REFRESH_S = 1.0
 LOOK_S = 5.0  # a database that does not answer for so long is away
-COLUMNS, ROWS = 80, 24  # of a terminal that does not know its size
 PROMPT_S = 0.2  # one that is well has answered by then, and the picture is of now
 
 
@@ -218,20 +217,6 @@ def _screen() -> _Terminal | _Lines:
     if sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         return _Terminal(fancy)
     return _Lines(fancy)
-
-
-def screen_size(terminal: int, env: Mapping[str, str]) -> tuple[int, int]:
-    """Columns and lines: the window's own, which change, rather than those of COLUMNS and LINES.
-
-    A serial console or a terminal that was just made says 0 and 0: it does not know its size.
-    """
-    with suppress(OSError):
-        size = os.get_terminal_size(terminal)
-        if size.columns and size.lines:
-            return size.columns, size.lines
-    given = (env.get(name, "") for name in ("COLUMNS", "LINES"))
-    columns, rows = (int(text) if text.isdecimal() else 0 for text in given)
-    return columns or COLUMNS, rows or ROWS
 
 
 def speaks_unicode(env: Mapping[str, str]) -> bool:

@@ -97,6 +97,18 @@ def done(one: view.Judged) -> str:
     return f"{number(row.done)}/{number(row.expected)} ({row.done / max(1, row.expected):.0%})"
 
 
+def together(found: Sequence[view.Judged]) -> str:
+    """One line for streams of one state."""
+    state = found[0].state
+    salons = {one.row.company for one in found}
+    count = sum(company > 0 for company in salons)
+    who = name(found[0]) if len(salons) == 1 else f"{count} salon{'' if count == 1 else 's'}"
+    lags = [one.lag_s for one in found if one.lag_s is not None]
+    more = ", not older than " + span(max(lags)) if lags and state == "fresh" else ""
+    more = " for their turn" if state == "waiting" else more
+    return f"{who}: {len(found)} stream{'' if len(found) == 1 else 's'} {state}{more}"
+
+
 def errors(standing: Standing, judged: Sequence[view.Judged]) -> list[str]:
     """Every error with its age."""
     lines = []
