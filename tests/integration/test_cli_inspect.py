@@ -78,7 +78,7 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     assert clients.pop("last_success_at").endswith("+00:00")
     assert clients == {
         "company": 4001, "title": "Salon 4001", "stream": "clients", "state": "fresh", "phase": "live", "expected": 3,
-        "done": 3, "eta_s": None, "eta_range_s": None,
+        "done": 3, "eta_s": None, "eta_range_s": None, "next_s": None,
         "requests": 4, "quarantined": 0, "paused": False, "error": None, "error_code": None,
         "error_since": None, "failures": 0,
     }  # fmt: skip

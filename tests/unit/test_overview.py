@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from ycsync.api import Attempt
 from ycsync.config import STREAMS, Settings
 from ycsync.service.overview import Overview
-from ycsync.store.report import Salon, Standing, StreamRow, Usage
+from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SETTINGS = Settings()
@@ -18,14 +19,14 @@ def row(company: int, stream: str, *, phase: str = "live", lag_s: float = 30, co
     return StreamRow(company, stream, phase, 4, 1, last_success_at=at, proved_as_of=at, error_code=code)
 
 
-def overview(*rows: StreamRow, pauses: tuple[int, ...] = ()) -> Overview:
+def overview(*rows: StreamRow, pauses: tuple[int, ...] = (), workers: tuple[Worker, ...] = ()) -> Overview:
     told = {(0, "companies"): row(0, "companies")}
     for company in (4001, 4002):
         told.update({(company, stream): row(company, stream) for stream in STREAMS})
     told.update({(one.company, one.stream): one for one in rows})
     salons = (Salon(4001, "one", True), Salon(4002, "two", True))
     found = Overview()
-    found.update(Standing(NOW, salons, tuple(told.values()), Usage(2, 31), (), dict.fromkeys(pauses, NOW)), SETTINGS)
+    found.update(Standing(NOW, salons, tuple(told.values()), Usage(2, 31), workers, dict.fromkeys(pauses, NOW)), SETTINGS)
     return found
 
 
@@ -69,6 +70,12 @@ def test_a_salon_that_fills_shows_its_share() -> None:
     found = overview(row(4001, "records", phase="filling"))
     assert "1 filling (25%)" in found.line(SETTINGS, None, None)
     assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
+
+
+def test_a_pause_between_batches_is_told() -> None:
+    due = replace(row(4001, "records", phase="filling"), due_at=NOW + timedelta(seconds=130))
+    found = overview(due, workers=(Worker("service", 1, "0", "default", NOW, NOW, {}),))
+    assert "next batch in 2 min)" in found.line(SETTINGS, None, None)
 
 
 def test_a_share_of_what_is_not_counted_yet_is_not_told() -> None:

@@ -7,16 +7,22 @@ import pty
 import termios
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from ycsync.cli import watch as watching
 from ycsync.cli.output import screen_size
 from ycsync.cli.screen import Look, View, lines
 from ycsync.cli.watch import speaks_unicode
-from ycsync.config import Settings
+from ycsync.config import Loaded, Secrets, Settings
+from ycsync.errors import DatabaseUnavailable
+from ycsync.service.control import Announcement
 from ycsync.service.standing import judge
 from ycsync.store.report import Ended, Hour, Salon, Standing, StreamRow, Usage, Worker
 
@@ -158,7 +164,44 @@ def test_many_pauses_and_quarantines_leave_the_streams_on_the_screen(height: int
     assert sum(" records  " in line and "stopped" in line for line in found) >= 2
     assert any(line.startswith("40 salons: 151 streams fresh") for line in found)
     # The batches that ended last give way, and stay where there is room.
-    assert sum("new rows" in line for line in found) == {20: 0, 24: 3, 40: 6}[height]
+    assert sum("new rows" in line for line in found) == {20: 2, 24: 5, 40: 6}[height]
+
+
+def test_a_pause_between_batches_does_not_look_like_hanging() -> None:
+    between = replace(FILLING, working=False, due_at=NOW + timedelta(seconds=130))
+    new = row(4002, "records", "new", expected=None, done=0, due_at=NOW + timedelta(hours=4), proved_as_of=None)
+    found = "\n".join(shown(view(2, between, new), Look(140, 40)))
+    assert "filling, next batch in 2 min 10 s" in found
+    assert "waiting, next batch in 4 h 00 min" in found
+    assert "next batch" not in "\n".join(shown(view(2, replace(between, due_at=NOW)), Look(140, 40)))
+    many = [replace(new, company=company) for company in range(4001, 4041)]
+    assert "40 salons: 40 streams waiting, the next begins in 4 h 00 min" in "\n".join(shown(view(40, *many), Look(100, 24)))
+
+
+def test_what_to_do_is_not_cut_off_where_there_is_room() -> None:
+    long = "companies: " + "the user token is not accepted " * 4 + "and a new one goes into a file: systemctl restart ycsync"
+    bad = row(0, "companies", "stopped", last_error=long, error_code="http_401", error_since=NOW, failures=1)
+    found = shown(view(1, bad), Look(80, 30))
+    assert "systemctl restart ycsync" in "\n".join(found)
+    assert len(shown(view(1, bad), Look(80, 16))) <= 16
+    # What stopped several streams is said once.
+    others = [replace(bad, company=4001, stream=stream) for stream in STREAMS]
+    found = shown(view(1, bad, *others), Look(80, 30))
+    assert sum("the user token is not accepted" in line for line in found[-8:]) <= 3
+    assert "(5 streams, for 0 s)" in " ".join(found)
+
+
+def test_a_service_that_was_stopped_with_its_database_is_no_broken_database() -> None:
+    of = replace(view(1), lost=("the service is stopped", NOW - timedelta(seconds=45)), stopped=True)
+    found = shown(of, Look(100, 30))
+    assert "NO SERVICE RUNS" in found[0]
+    assert found[1].startswith("DATABASE AWAY for 45 s: the service is stopped")
+
+
+def test_a_batch_that_was_cut_off_has_no_figures_to_show() -> None:
+    of = view(1)
+    of = replace(of, recent=(replace(of.recent[0], outcome="lost", rows=0, requests=0),))
+    assert "4001 clients: cut off; what it had committed is kept" in "\n".join(shown(of, Look(100, 30)))
 
 
 def test_two_rows_in_quarantine_are_named() -> None:
@@ -223,3 +266,20 @@ def test_a_title_moves_nothing_on_the_screen() -> None:
     found = "\n".join(shown(view(2, titles="S\x1b[2J\u202e\x07{}\nx"), Look(160, 40)))
     assert "4001 S?[2J??4001 x" in found
     assert "\x1b" not in found
+
+
+@pytest.mark.parametrize("runs", [False, True])
+async def test_a_private_database_that_ended_with_its_service_is_told_apart_from_a_broken_one(
+    runs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(*_: object) -> View:
+        raise DatabaseUnavailable("the address: refused")
+
+    monkeypatch.setattr(watching, "_look", look)
+    monkeypatch.setattr(watching, "running", lambda _: (Announcement(1, ""),) if runs else ())
+    database: Any = SimpleNamespace(where="the address")
+    watched = watching._Watched(Loaded(tmp_path / "config.yaml", Settings(), Secrets()), database, view(1))
+    await watched.again()
+    assert watched.view.lost is not None
+    assert watched.view.lost[0] == "refused" if runs else "systemctl start ycsync" in watched.view.lost[0]
+    assert watched.view.stopped is not runs

@@ -102,7 +102,7 @@ def _grid(judged: Sequence[view.Judged]) -> Grid:
         (
             wording.name(one),
             one.row.stream,
-            f"{one.state}, paused" if one.paused and one.state != "off" else one.state,
+            wording.state(one),
             wording.done(one),
             span(one.eta_s),
             "never" if one.row.last_success_at is None else span(wording.age_s(one)),

@@ -6,6 +6,7 @@ then all of them do; where it is too narrow, columns go, the least important fir
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,18 +31,22 @@ WORST_FIRST = ("stopped", "stale", "filling", "waiting", "fresh", "off")
 _ASCII = str.maketrans(
     {"…": "...", "—": "-", "–": "-", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "№": "No", "₽": "RUB"}
 )
-OUTCOMES = {"proved": "green", "more": "green", "failed": "red", "denied": "red", "lost": "red", "fenced": "yellow"}
+OUTCOMES = {"proved": "green", "more": "green", "failed": "red", "denied": "red", "lost": "yellow", "fenced": "yellow"}
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is shown. `lost`: why the database cannot be asked, and since when; what else is here was so before."""
+    """What is shown. `lost`: why the database cannot be asked, and since when; what else is here was so before.
+
+    `stopped`: it is the private one, which ended with the service.
+    """
 
     standing: Standing
     judged: tuple[Judged, ...]
     recent: tuple[Ended, ...]
     settings: Settings
     lost: tuple[str, datetime] | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,19 +91,30 @@ def _line(look: Look, text: str, style: str = "") -> Text:
     return Text(look.fit(text), style=style, no_wrap=True, end="")
 
 
+def _wrapped(look: Look, text: str, style: str) -> Iterator[Text]:
+    """What is wrong ends with what to do: where there is room, it may take three lines."""
+    room = 3 if look.height >= 24 else 1
+    parts = textwrap.wrap(look.letters(text), look.width, subsequent_indent="  ", break_on_hyphens=False)
+    if len(parts) > room:
+        parts[room - 1 :] = [" ".join([parts[room - 1], *(part.strip() for part in parts[room:])])]
+    for part in parts:
+        yield _line(look, part, style)
+
+
 # --- the head ---------------------------------------------------------------------------------------------------------------
 
 
 def _head(view: View, look: Look, now: datetime) -> Iterator[Text]:
     standing, settings = view.standing, view.settings
-    services = [worker for worker in standing.workers if worker.role == "service"]
+    services = [] if view.stopped else [worker for worker in standing.workers if worker.role == "service"]
     up = f"service up {span((standing.now - services[0].started_at).total_seconds())}" if services else "NO SERVICE RUNS"
     more = f", {len(services)} of them" if len(services) > 1 else ""
-    title = f"ycsync {__version__}  {now.astimezone():%H:%M:%S}  preset {settings.preset}  {up}{more}"
+    version = services[0].version if services else __version__
+    title = f"ycsync {version}  {now.astimezone():%H:%M:%S}  preset {settings.preset}  {up}{more}"
     yield _line(look, title, "bold" if services else "bold yellow")
     if view.lost is not None:
         why, since = view.lost
-        yield _line(look, f"DATABASE AWAY for {span((now - since).total_seconds())}: {why}", "bold red")
+        yield from _wrapped(look, f"DATABASE AWAY for {span((now - since).total_seconds())}: {why}", "bold red")
         yield _line(look, "What follows was so before; it is asked again every second.", "red")
     yield from _limits(view, look)
     hour = standing.hour
@@ -110,7 +126,7 @@ def _head(view: View, look: Look, now: datetime) -> Iterator[Text]:
     yield _line(look, says, "yellow" if hour.failed or hour.errors or hour.throttled else "")
     notes = [note for service in services for note in wording.about_service(service.info, settings)]
     for told in (*wording.waiting(standing), *_few(notes), *_few(wording.held(standing, view.judged))):
-        yield _line(look, told, "yellow")
+        yield from _wrapped(look, told, "yellow")
     yield Text("", end="")
 
 
@@ -200,7 +216,11 @@ def _columns(shown: Sequence[Judged], look: Look) -> list[_Column]:
         "salon", (lambda one: str(one.row.company or "all")) if short else lambda one: look.letters(wording.name(one))
     )
     salon = replace(salon, width=min(salon.width, max(NAME, look.width // 4)))
-    columns = [salon, column("stream", lambda one: one.row.stream), column("state", _state)]
+    columns = [
+        salon,
+        column("stream", lambda one: one.row.stream),
+        column("state", (lambda one: one.state) if short else wording.state),
+    ]
     left = look.width - sum(each.width + 2 for each in columns) + 2
     bar = _Column("", LEAST_BAR, lambda one: "")
     optional = [
@@ -227,10 +247,6 @@ def _columns(shown: Sequence[Judged], look: Look) -> list[_Column]:
     return columns
 
 
-def _state(one: Judged) -> str:
-    return f"{one.state}, paused" if one.paused else one.state
-
-
 def _share(one: Judged) -> str:
     return "" if not one.row.expected else percent(one.row.done / one.row.expected)
 
@@ -251,7 +267,8 @@ def _titles(columns: Sequence[_Column], look: Look) -> Text:
 
 def _row(one: Judged, columns: Sequence[_Column], look: Look) -> Text:
     text = _line(look, "  ".join(each.of(each.cell(one)) for each in columns).rstrip())
-    text.highlight_words([_state(one)], style=COLOURS.get(one.state, ""))
+    (state,) = (each.cell(one) for each in columns if each.title == "state")
+    text.highlight_words([state], style=COLOURS.get(one.state, ""))
     return text
 
 
@@ -267,8 +284,11 @@ def _recent(view: View, look: Look, room: int) -> Iterator[Text]:
             seconds = (one.finished_at - one.started_at).total_seconds()
             errors = f", {one.errors} failed" if one.errors else ""
             salon = one.company or "all salons"
-            says = f"{one.finished_at.astimezone(UTC).astimezone():%H:%M:%S}  {salon} {one.stream}: {one.outcome}, "
-            says += f"{number(one.rows)} new rows, {number(one.requests)} requests{errors}, {seconds:.1f} s"
+            says = f"{one.finished_at.astimezone(UTC).astimezone():%H:%M:%S}  {salon} {one.stream}: "
+            if one.outcome == "lost":  # its figures are not known
+                says += "cut off; what it had committed is kept"
+            else:
+                says += f"{one.outcome}, {number(one.rows)} new rows, {number(one.requests)} requests{errors}, {seconds:.1f} s"
             yield _line(look, says, OUTCOMES.get(one.outcome, ""))
 
 
@@ -276,7 +296,7 @@ def _troubles(view: View, look: Look) -> Iterator[Text]:
     yield Text("", end="")
     troubles = wording.errors(view.standing, view.judged)
     for trouble in troubles[:FEW]:
-        yield _line(look, trouble, "red")
+        yield from _wrapped(look, trouble, "red")
     if len(troubles) > FEW:
         yield _line(look, f"and {number(len(troubles) - FEW)} more errors: `ycsync status`", "red")
     yield _line(look, wording.verdict(view.judged), "green" if judging.everything_well(view.judged) else "yellow")

@@ -22,6 +22,7 @@ from ycsync.cli.screen import BATCHES, Look, View, lines
 from ycsync.config import Loaded, Settings, load
 from ycsync.errors import ConfigError, DatabaseError
 from ycsync.service import standing as judging
+from ycsync.service.control import running
 from ycsync.store.database import Database, translated
 from ycsync.store.report import Report
 
@@ -104,7 +105,11 @@ class _Watched:
             self.view = await _look(self._loaded, self._database)
         except DatabaseError as error:
             since = asked if self.view.lost is None else self.view.lost[1]
-            self.view = replace(self.view, lost=(str(error), since))
+            # The reason alone: the address would fill the line.
+            why, stopped = str(error).removeprefix(f"{self._database.where}: "), False
+            if self._loaded.database_url == "embedded" and not running(self._loaded.path):
+                why, stopped = "the service is stopped, and its private PostgreSQL with it: systemctl start ycsync", True
+            self.view = replace(self.view, lost=(why, since), stopped=stopped)
 
     @property
     def well(self) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ycsync.cli.output import number, span
 from ycsync.config import Settings
 from ycsync.service import standing as view
+from ycsync.service.overview import PAUSE_S
 from ycsync.store.report import Standing
 
 TITLE_LENGTH = 28
+_SAYS_WHERE = re.compile(r"(salon \d+, )?[a-z_]+: ")
 
 
 def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Settings) -> list[str]:
@@ -89,6 +92,15 @@ def name(one: view.Judged) -> str:
     return f"{one.row.company}{title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1] + '…'}"
 
 
+def state(one: view.Judged) -> str:
+    """Its state, and what it waits for: a pause between batches looks like hanging."""
+    if one.state == "off":
+        return one.state
+    if one.next_s is not None and one.next_s >= PAUSE_S:
+        return f"{one.state}, next batch in {span(one.next_s)}"
+    return f"{one.state}, paused" if one.paused else one.state
+
+
 def done(one: view.Judged) -> str:
     """How much of it is there: `250/1,000 (25%)`, or the number when it is all."""
     row = one.row
@@ -105,26 +117,31 @@ def together(found: Sequence[view.Judged]) -> str:
     who = name(found[0]) if len(salons) == 1 else f"{count} salon{'' if count == 1 else 's'}"
     lags = [one.lag_s for one in found if one.lag_s is not None]
     more = ", not older than " + span(max(lags)) if lags and state == "fresh" else ""
-    more = " for their turn" if state == "waiting" else more
+    if state == "waiting":
+        nexts = [one.next_s for one in found]
+        soon = min((next_s for next_s in nexts if next_s is not None), default=0.0)
+        more = f", the next begins in {span(soon)}" if None not in nexts and soon >= PAUSE_S else " for their turn"
     return f"{who}: {len(found)} stream{'' if len(found) == 1 else 's'} {state}{more}"
 
 
 def errors(standing: Standing, judged: Sequence[view.Judged]) -> list[str]:
-    """Every error with its age."""
-    lines = []
+    """Every error with its age. One that stopped several streams is one."""
+    same: dict[str, list[view.Judged]] = {}
     for one in judged:
-        row = one.row
-        if row.last_error is None or one.state == "off":
-            continue
-        since = "" if row.error_since is None else f" (for {span((standing.now - row.error_since).total_seconds())}"
-        times = f", {row.failures} times in a row)" if since else ""
+        if one.row.last_error is not None and one.state != "off":
+            same.setdefault(one.row.last_error, []).append(one)
+    lines = []
+    for said, found in same.items():
+        first = found[0]
         # Most errors say themselves where it was.
-        where = (
-            ""
-            if row.last_error.startswith((f"salon {row.company}, {row.stream}:", f"{row.stream}:"))
-            else f"{name(one)}, {row.stream}: "
-        )
-        lines.append(f"{where}{row.last_error}{since}{times}")
+        where = "" if _SAYS_WHERE.match(said) else f"{name(first)}, {first.row.stream}: "
+        since = min((one.row.error_since for one in found if one.row.error_since is not None), default=None)
+        told = [] if since is None else [f"for {span((standing.now - since).total_seconds())}"]
+        if len(found) > 1:
+            told.insert(0, f"{len(found)} streams")
+        elif first.row.failures > 1:
+            told.append(f"{first.row.failures} times in a row")
+        lines.append(f"{where}{said}" + (f" ({', '.join(told)})" if told else ""))
     return lines
 
 

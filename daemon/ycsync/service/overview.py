@@ -14,6 +14,8 @@ from ycsync.service.standing import Judged
 from ycsync.store.report import Standing
 from ycsync.store.work import BatchTotals, Claim
 
+PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks like hanging
+
 
 class Overview:
     """Hears of every request and batch of this process, and of how everything stands in the database."""
@@ -125,6 +127,10 @@ class Overview:
         if etas := [one.eta_s for one in judged if one.eta_s is not None]:
             left = max(etas)
             told.append(f"{left:.0f} s left" if left < 60 else f"{left / 60:.0f} min left")
+        nexts = [one.next_s for one in judged if one.state in ("filling", "waiting")]
+        soon = min((next_s for next_s in nexts if next_s is not None), default=0.0)
+        if None not in nexts and soon >= PAUSE_S:
+            told.append(f"next batch in {soon:.0f} s" if soon < 60 else f"next batch in {soon / 60:.0f} min")
         return f"{salons} filling" + (f" ({', '.join(told)})" if told else "")
 
     def as_json(self, settings: Settings, lost: datetime | None) -> dict[str, Any]:

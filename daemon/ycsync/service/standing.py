@@ -33,7 +33,7 @@ One object:
   last_hour      batches (that ended), failed (of them), requests, errors, throttled (theirs), working (batches)
   streams        company (0: the list of salons), title (null: not known), stream,
                  state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s, eta_range_s (two,
-                 from and to; null as eta_s),
+                 from and to; null as eta_s), next_s (until its next batch begins; null: one is at work, or none will),
                  last_success_at, lag_s (everything older than that is there), requests, quarantined,
                  paused, error, error_code, error_since, failures (in a row)
 With --watch, while the database does not answer, the object has these keys only:
@@ -45,7 +45,10 @@ New keys may be added; none is renamed or removed."""
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database."""
+    """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database.
+
+    `next_s`: what fills or waits does nothing until then, when its next batch begins.
+    """
 
     row: StreamRow
     title: str | None
@@ -54,6 +57,7 @@ class Judged:
     eta_s: float | None
     paused: bool
     eta_range_s: tuple[float, float] | None = None
+    next_s: float | None = None
 
     @property
     def well(self) -> bool:
@@ -105,9 +109,12 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
     paused = 0 in standing.pauses or row.company in standing.pauses
     at_work = row.working or any(worker.role in ("service", "sync") for worker in standing.workers)
     left = eta(row, standing.now, settings.active.interval) if state == "filling" and at_work and not paused else None
+    next_s = None
+    if state in ("filling", "waiting") and at_work and not paused and not row.working and row.due_at is not None:
+        next_s = max(0.0, (row.due_at - standing.now).total_seconds())
     if left is None:
-        return Judged(row, title, state, lag_s, None, paused)
-    return Judged(row, title, state, lag_s, left.likely_s, paused, (left.low_s, left.high_s))
+        return Judged(row, title, state, lag_s, None, paused, next_s=next_s)
+    return Judged(row, title, state, lag_s, left.likely_s, paused, (left.low_s, left.high_s), next_s)
 
 
 def fresh_for(cadence: timedelta) -> timedelta:
@@ -207,6 +214,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
                 "done": one.row.done,
                 "eta_s": None if one.eta_s is None else round(one.eta_s),
                 "eta_range_s": None if one.eta_range_s is None else [round(each) for each in one.eta_range_s],
+                "next_s": None if one.next_s is None else round(one.next_s),
                 "last_success_at": instant(one.row.last_success_at),
                 "lag_s": None if one.lag_s is None else round(one.lag_s, 1),
                 "requests": one.row.requests,
