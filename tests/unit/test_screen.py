@@ -171,9 +171,9 @@ def test_a_pause_between_batches_does_not_look_like_hanging() -> None:
     between = replace(FILLING, working=False, due_at=NOW + timedelta(seconds=130))
     new = row(4002, "records", "new", expected=None, done=0, due_at=NOW + timedelta(hours=4), proved_as_of=None)
     found = "\n".join(shown(view(2, between, new), Look(140, 40)))
-    assert "filling, next batch in 2 min 10 s" in found
-    assert "waiting, next batch in 4 h 00 min" in found
-    assert "next batch" not in "\n".join(shown(view(2, replace(between, due_at=NOW)), Look(140, 40)))
+    assert "filling, next in 2 min 10 s" in found
+    assert "waiting, next in 4 h 00 min" in found
+    assert "next in" not in "\n".join(shown(view(2, replace(between, due_at=NOW)), Look(140, 40)))
     many = [replace(new, company=company) for company in range(4001, 4041)]
     assert "40 salons: 40 streams waiting, the next begins in 4 h 00 min" in "\n".join(shown(view(40, *many), Look(100, 24)))
 

@@ -137,7 +137,7 @@ def _few(told: Sequence[str]) -> list[str]:
 
 def _limits(view: View, look: Look) -> Iterator[Text]:
     usage, limits, preset = view.standing.usage, view.settings.yclients, view.settings.active
-    narrow = look.width < 64
+    narrow = look.width < 80
     rows = []
     for label, used, limit, ours in (
         ("second", usage.second, limits.per_second, min(preset.per_second, limits.per_second)),

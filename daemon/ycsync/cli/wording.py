@@ -97,7 +97,7 @@ def state(one: view.Judged) -> str:
     if one.state == "off":
         return one.state
     if one.next_s is not None and one.next_s >= PAUSE_S:
-        return f"{one.state}, next batch in {span(one.next_s)}"
+        return f"{one.state}, next in {span(one.next_s)}"
     return f"{one.state}, paused" if one.paused else one.state
 
 
