@@ -21,7 +21,9 @@ from typer.testing import CliRunner, Result
 from filled import execute as sql
 from filled import fill, make_schema, write_config
 from ycsync.cli import app
+from ycsync.config import InForce
 from ycsync.errors import DatabaseUnavailable, UsageError
+from ycsync.service.control import Beacon
 
 RUNNER = CliRunner()
 
@@ -378,7 +380,12 @@ def test_status_and_pause_work_although_the_file_has_a_mistake(config: Path, dat
     assert call(config, "resume").exit_code == 0
 
 
-@pytest.mark.parametrize("mistake", ["database: {url: 7}", "yclients: {egress: [1]}", "preset: ["])
+DOUBTFUL = pytest.mark.parametrize(
+    "mistake", ["database: {url: 7}", "yclients: {egress: [1]}", "preset: [", "databse: {schema: mine}", "egress: mine"]
+)
+
+
+@DOUBTFUL
 def test_a_mistake_that_leaves_doubt_about_the_database_or_the_budget_stops_them(
     config: Path, database_url: str, mistake: str
 ) -> None:
@@ -388,6 +395,33 @@ def test_a_mistake_that_leaves_doubt_about_the_database_or_the_budget_stops_them
         result = call(config, command)
         assert (result.exit_code, result.stdout) == (2, "")
         assert "line " in result.stderr
+        assert "no service runs with this file" in result.stderr
+        assert "systemctl stop ycsync" in result.stderr
+
+
+@DOUBTFUL
+def test_where_the_file_leaves_doubt_the_running_service_says_which_database_is_meant(
+    config: Path, database_url: str, mistake: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service goes on although the file is broken: stopping it must not wait until the file is mended."""
+    fill(database_url)
+    monkeypatch.delenv("YCSYNC_DATABASE_URL")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(config.parent / "run"))
+    config.write_text(f"http: {{listen: false}}\n{mistake}\n")
+    beacon = Beacon(config, InForce(database_url, "yclients", "default"))
+    try:
+        paused = call(config, "pause")
+        assert paused.exit_code == 0, paused.stderr
+        assert f"{config}: line " in paused.stderr
+        assert "those that the running service works with" in paused.stderr
+        assert "PAUSED" in call(config, "status").stdout
+        assert call(config, "resume").exit_code == 0
+        status = call(config, "status")
+        assert status.exit_code == 2
+        assert "7 in the last minute" in status.stdout, "it looks at the service's own budget"
+    finally:
+        beacon.close()
+    assert call(config, "pause").exit_code == 2
 
 
 def test_a_fault_of_ours_is_said_without_what_it_holds(

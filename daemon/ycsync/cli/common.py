@@ -16,7 +16,8 @@ import uvloop
 
 from ycsync import logs
 from ycsync.config import Loaded, find_config, load
-from ycsync.errors import ConfigError, UsageError, YcsyncError
+from ycsync.errors import ConfigError, Problem, UsageError, YcsyncError
+from ycsync.service.control import Announcement, running
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -33,16 +34,37 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable outpu
 def settings_of(config: Path | None, *, level: str | None = "warning", lenient: bool = False) -> Loaded:
     """Find, read and check the configuration. `level`: of the log on stderr (None: the file's).
 
-    `lenient`: a mistake in the file is said, and borne where it does not matter: see config.load.
-    Raises ConfigError, or UsageError when another user's secrets are needed.
+    `lenient`: a mistake in the file is said, and borne where it does not matter, or where a running service says which
+    database it works with: see config.load. Raises ConfigError, or UsageError when another user's secrets are needed.
     """
-    loaded = load(find_config(config, Path.cwd()), os.environ, lenient=lenient)
+    loaded = _leniently(find_config(config, Path.cwd())) if lenient else load(find_config(config, Path.cwd()), os.environ)
     for one in loaded.mistakes:
         print(f"ycsync: {loaded.path}: {one}", file=sys.stderr)
+    if loaded.borrowed:
+        print("ycsync: the database and the egress are those that the running service works with.", file=sys.stderr)
     if loaded.hidden is not None:
         raise UsageError(f"{loaded.hidden} holds the secrets and may be read by root only: run this command with sudo.")
     logs.configure(level or loaded.settings.log.level)
     return loaded
+
+
+def _leniently(path: Path) -> Loaded:
+    services = running(path)
+    in_force = next((one.in_force for one in services if one.in_force is not None), None)
+    try:
+        return load(path, os.environ, lenient=True, in_force=in_force)
+    except ConfigError as error:
+        # Whoever wants to stop the requests must not have to mend a file first.
+        raise ConfigError(error.source, (*error.problems, Problem(None, "", _without_the_file(services)))) from None
+
+
+def _without_the_file(services: tuple[Announcement, ...]) -> str:
+    if services:
+        return "a service runs on with its old settings. `systemctl stop ycsync` stops it, whatever the file says"
+    return (
+        "no service runs with this file on this machine. Should one run all the same, `systemctl stop ycsync` stops it, "
+        "whatever the file says"
+    )
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:

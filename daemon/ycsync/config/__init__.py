@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ycsync.config.durations import format_duration, parse_duration
 from ycsync.config.edit import backup_path, reset_preset, use_preset
-from ycsync.config.files import INSTALLED, Loaded, find_config, load
+from ycsync.config.files import INSTALLED, InForce, Loaded, find_config, load
 from ycsync.config.parse import parse_settings
 from ycsync.config.secrets import Secrets, load_secrets
 from ycsync.config.settings import (
@@ -33,6 +33,7 @@ __all__ = [
     "DatabaseSettings",
     "History",
     "Http",
+    "InForce",
     "Loaded",
     "Log",
     "Preset",

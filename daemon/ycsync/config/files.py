@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,28 @@ from ycsync.errors import ConfigError, Problem
 
 INSTALLED: Final = Path("/etc/ycsync/config.yaml")
 _LONGEST: Final = 1_000_000
-_DECISIVE: Final = ("database", "yclients")
+# Keys, and what a misspelt section or a lost indentation makes of them, that say which database and budget are meant.
+_DECISIVE: Final = ("database", "yclients", "url", "schema", "egress")
+_NEAR: Final = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """Which database and budget a running service works with until it ends. No secret: the file may hold none."""
+
+    url: str
+    schema_name: str
+    egress: str
+
+    @classmethod
+    def of(cls, settings: Settings) -> InForce:
+        """What a service that starts with these settings works with."""
+        return cls(settings.database.url, settings.database.schema_name, settings.yclients.egress)
+
+    def applied(self, settings: Settings) -> Settings:
+        """`settings` with this database and budget."""
+        database = replace(settings.database, url=self.url, schema_name=self.schema_name)
+        return replace(settings, database=database, yclients=replace(settings.yclients, egress=self.egress))
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +48,7 @@ class Loaded:
     secrets: Secrets
     hidden: Path | None = None  # a folder of secrets that this user may not read, where none came from elsewhere
     mistakes: tuple[Problem, ...] = ()  # of the file, where it was read all the same: those keys have their defaults
+    borrowed: bool = False  # which database and budget is the running service's word: the file leaves doubt
 
     @property
     def database_url(self) -> str:
@@ -50,20 +73,25 @@ def find_config(explicit: Path | None, cwd: Path) -> Path:
     raise ConfigError(where, (Problem(None, "", f"no configuration at {names}: make one, or name it with --config"),))
 
 
-def load(path: Path, env: Mapping[str, str], *, lenient: bool = False) -> Loaded:
+def load(path: Path, env: Mapping[str, str], *, lenient: bool = False, in_force: InForce | None = None) -> Loaded:
     """The file at `path` and the secrets in `env` or beside the file; raises ConfigError with the mistakes of both.
 
-    `lenient`: a mistake is borne that leaves no doubt about the database and the budget, for who only looks or stops.
+    `lenient`: a mistake is borne that leaves no doubt about the database and the budget, for who only looks or stops;
+    with `in_force`, which a running service says, any mistake of the file is.
     """
     problems: list[Problem] = []
     settings, secrets = Settings(), Secrets()
     mistakes: tuple[Problem, ...] = ()
     try:
         settings, mistakes = read_settings(read_text(path))
-        if not (lenient and all(one.key and not one.key.startswith(_DECISIVE) for one in mistakes)):
-            problems.extend(mistakes)
     except ConfigError as error:
-        problems.extend(error.problems)
+        mistakes = error.problems
+    doubtful = any(map(_leaves_doubt, mistakes))
+    borrowed = lenient and doubtful and in_force is not None
+    if in_force is not None and borrowed:
+        settings = in_force.applied(settings)
+    elif doubtful or not lenient:
+        problems.extend(mistakes)
     try:
         secrets = load_secrets(env, path.absolute().parent)
     except ConfigError as error:
@@ -71,7 +99,12 @@ def load(path: Path, env: Mapping[str, str], *, lenient: bool = False) -> Loaded
     if problems:
         raise ConfigError(str(path), tuple(problems))
     hidden = hidden_folder(env, path.absolute().parent) if secrets == Secrets() else None
-    return Loaded(path, settings, secrets, hidden, mistakes)
+    return Loaded(path, settings, secrets, hidden, mistakes, borrowed)
+
+
+def _leaves_doubt(mistake: Problem) -> bool:
+    """Whether the database or the budget may be another than the settings have it."""
+    return not mistake.key or bool(difflib.get_close_matches(mistake.key.split(".")[0], _DECISIVE, n=1, cutoff=_NEAR))
 
 
 def read_text(path: Path) -> str:

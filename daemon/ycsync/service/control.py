@@ -1,7 +1,8 @@
 """How does a command find the running service of a configuration, and make it reload?
 
-The service keeps a small file in its runtime directory, locked as long as it lives: its pid, its configuration, and the
-result of its last reload. systemd makes that directory (`RuntimeDirectory=ycsync`); without systemd it lies below /tmp.
+The service keeps a small file in its runtime directory, locked as long as it lives: its pid, its configuration, which database
+and budget it works with, and the result of its last reload. systemd makes that directory (`RuntimeDirectory=ycsync`); without
+systemd it lies below /tmp.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import json
 import os
 import signal
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from ycsync.config import InForce
 from ycsync.errors import YcsyncError
 
 RELOAD_TIMEOUT_S = 10.0
@@ -22,13 +25,17 @@ RELOAD_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What the service says of itself. `reloads` counts finished reloads, good or bad; `problem` is the last one's, if any."""
+    """What the service says of itself. `reloads` counts finished reloads, good or bad; `problem` is the last one's, if any.
+
+    `in_force` holds until the service ends, whatever is reloaded; None: an older one, which does not say.
+    """
 
     pid: int
     config: str
     reloads: int = 0
     problem: str | None = None
     restart_needed: tuple[str, ...] = ()
+    in_force: InForce | None = None
 
 
 class ReloadFailed(YcsyncError):
@@ -55,20 +62,20 @@ def _name(config: Path) -> str:
 class Beacon:
     """The service's side: the file, locked while the service lives."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, in_force: InForce | None = None) -> None:
         directory = directories()[0]
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One file a process: a second service with the same configuration is a standby, and shares the work.
         self._path = directory / f"{_name(config)}-{os.getpid()}.json"
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        self.announced = Announcement(os.getpid(), str(config.resolve()))
+        self.announced = Announcement(os.getpid(), str(config.resolve()), in_force=in_force)
         self._write()
 
     def reloaded(self, problem: str | None, restart_needed: tuple[str, ...] = ()) -> None:
         """A reload is finished: live, or refused with this problem."""
         old = self.announced
-        self.announced = Announcement(old.pid, old.config, old.reloads + 1, problem, restart_needed)
+        self.announced = replace(old, reloads=old.reloads + 1, problem=problem, restart_needed=restart_needed)
         self._write()
 
     def close(self) -> None:
@@ -85,12 +92,20 @@ class Beacon:
 def running(config: Path) -> tuple[Announcement, ...]:
     """The services that run with this configuration."""
     found: dict[int, Announcement] = {}
-    for directory in directories():
+    for directory in filter(_ours, directories()):
         for path in sorted(directory.glob(f"{_name(config)}-*.json")):
             announced = _announced(path)
             if announced is not None:
                 found[announced.pid] = announced
     return tuple(found.values())
+
+
+def _ours(directory: Path) -> bool:
+    """Below /tmp anybody may have made it, and what is said there decides whom this process signals and connects to."""
+    try:
+        return directory.parent != Path("/tmp") or directory.lstat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _announced(path: Path) -> Announcement | None:
@@ -113,10 +128,14 @@ def _read(fd: int) -> Announcement | None:
         value = json.loads(os.pread(fd, 65536, 0))
         return Announcement(
             int(value["pid"]), str(value["config"]), int(value["reloads"]), value["problem"],
-            tuple(value["restart_needed"]),
+            tuple(value["restart_needed"]), _in_force(value.get("in_force")),
         )  # fmt: skip
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _in_force(value: Any) -> InForce | None:
+    return None if value is None else InForce(str(value["url"]), str(value["schema_name"]), str(value["egress"]))
 
 
 def reload_service(config: Path, *, timeout_s: float = RELOAD_TIMEOUT_S) -> str | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ycsync import __version__, logs
-from ycsync.config import Loaded, load, needs_restart
+from ycsync.config import InForce, Loaded, load, needs_restart
 from ycsync.errors import ConfigError, DatabaseError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
@@ -73,7 +73,7 @@ class Daemon:
         settings = self.loaded.settings
         database = await connect(url, settings.database.schema_name, size=12)
         begun = time.monotonic()
-        self.beacon = Beacon(self.loaded.path)
+        self.beacon = Beacon(self.loaded.path, InForce.of(self.started))
         try:
             if ran := await migrate(database):
                 emit(_log, logs.DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
