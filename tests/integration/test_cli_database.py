@@ -151,6 +151,31 @@ def test_pause_and_resume(config: Path, filled: str) -> None:
     assert "Not paused: salon 4001" in again.stdout
 
 
+def test_a_dry_run_reckons_with_the_pass_that_would_be_made(config: Path, filled: str) -> None:
+    plain = call(config, "sync", "--dry-run").stdout
+    assert "a batch every 3m\n" in plain
+    assert "the list of salons: 1 request\n" in plain
+    assert "salon 4001, services: 2 requests\n" in plain
+    assert "salon 4001, clients: complete; what changed since " in plain
+    sql(
+        filled,
+        "update yclients.sync_status set expected = 1000, done = 1000 where stream = 'clients'",
+        "update yclients.sync_status set expected = 12000, done = 12000 where stream = 'records'",
+    )
+    afresh = call(config, "sync", "--force", "--dry-run", "--company", "4001").stdout
+    assert "salon 4001, clients: all 1000 from the beginning, about 5 requests\n" in afresh
+    assert "salon 4001, records: all 12000 from the beginning, about 19 requests\n" in afresh
+    assert afresh.endswith("\nin all about 28 requests\n"), "as many as such a pass takes"
+    config.write_text(config.read_text("utf-8") + "history: by_client\n", "utf-8")
+    one = call(config, "sync", "records", "--force", "--dry-run", "--company", "4001").stdout
+    assert one.splitlines()[1:] == [
+        "salon 4001, records: all 12000 from the beginning, about 1002 requests", "in all about 1002 requests",
+    ]  # fmt: skip
+    sql(filled, "update yclients.sync_status set phase = 'filling', done = 11999 where stream = 'records'")
+    left = call(config, "sync", "records", "--dry-run", "--company", "4001").stdout
+    assert "1 of 12000 are left, about 1 request\n" in left
+
+
 def test_a_mistyped_salon_is_not_paused(config: Path, filled: str) -> None:
     result = call(config, "pause", "--company", "40001")
     assert result.exit_code == 2

@@ -16,9 +16,16 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from ycsync.cli.common import ConfigOption, command, run, settings_of
 from ycsync.cli.reading import reading
-from ycsync.config import STREAMS, Loaded, Settings, parse_duration
+from ycsync.config import STREAMS, Loaded, Settings, format_duration, parse_duration
 from ycsync.errors import DatabaseError, UsageError
-from ycsync.plan.cost import bulk_requests, client_pages
+from ycsync.plan.cost import (
+    LIST_OF_SALONS,
+    bulk_requests,
+    by_client_requests,
+    client_pages,
+    client_requests,
+    prefers_by_client,
+)
 from ycsync.service.follow import Follower, Outcome, Wish
 from ycsync.service.runtime import open_database
 from ycsync.store.database import Database
@@ -192,10 +199,11 @@ def _at(text: str | None) -> datetime | None:
 async def _dry_run(loaded: Loaded, settings: Settings, wish: Wish) -> int:
     """What the next pass would ask. Nothing is asked or written."""
     preset = settings.active
-    print(f"dry run with preset {settings.preset}: at most {preset.batch_size} units a batch, one every {preset.interval}")
+    every = format_duration(preset.interval)
+    print(f"dry run with preset {settings.preset}: at most {preset.batch_size} units a batch, a batch every {every}")
     try:
         async with reading(loaded) as database:
-            await _dry_rows(database, wish)
+            await _dry_rows(database, settings, wish)
     except DatabaseError as exc:
         if type(exc) is not DatabaseError and loaded.database_url != "embedded":
             raise  # it cannot be reached, or is not ours: that is no plan
@@ -205,18 +213,50 @@ async def _dry_run(loaded: Loaded, settings: Settings, wish: Wish) -> int:
     return 0
 
 
-async def _dry_rows(database: Database, wish: Wish) -> None:
-    rows = await Work(database).progress(wish.companies or None, list(wish.streams))
+async def _dry_rows(database: Database, settings: Settings, wish: Wish) -> None:
+    rows = await Work(database).progress(wish.companies or None, list({*wish.streams, "clients"}))
+    clients = {row.company: _size(row) for row in rows if row.stream == "clients"}
+    in_all: int | None = 0
+    if "companies" in wish.streams:
+        in_all = LIST_OF_SALONS
+        print(f"the list of salons: {_requests(LIST_OF_SALONS)}")
     for row in rows:
-        if not row.company:
+        if not row.company or row.stream == "companies" or row.stream not in wish.streams:
             continue
-        where = f"salon {row.company}, {row.stream}: "
-        if row.phase == "live" and not wish.afresh:
-            print(f"{where}complete; what changed since {row.last_success_at:%Y-%m-%d %H:%M} UTC, 1 request or a few")
-        elif row.stream in ("services", "staff", "companies"):
-            print(f"{where}{2 if row.stream == 'services' else 1} request(s)")
-        else:
-            left = max(0, (row.expected or 0) - row.done)
-            cost = client_pages(left) if row.stream == "clients" else bulk_requests(left, 1000)
-            expected = f"{left} of {row.expected} are left, about {cost} requests" if row.expected else "not counted yet"
-            print(f"{where}{expected}")
+        says, requests = _next(row, clients.get(row.company, 0), settings, wish.afresh)
+        in_all = None if in_all is None or requests is None else in_all + requests
+        print(f"salon {row.company}, {row.stream}: {says}")
+    if wish.afresh and in_all and clients:
+        print(f"in all about {_requests(in_all)}")
+
+
+def _next(row: StreamProgress, clients: int, settings: Settings, afresh: bool) -> tuple[str, int | None]:
+    """What the next pass of a stream asks, in words and in requests (None: that cannot be known)."""
+    if row.stream in ("services", "staff"):
+        requests = 2 if row.stream == "services" else 1
+        return _requests(requests), requests
+    size = _size(row)
+    if not size and row.phase != "live":
+        return "not counted yet", None
+    if afresh:
+        requests = client_requests(size) if row.stream == "clients" else _visits(clients, size, settings)
+        return f"all {size} from the beginning, about {_requests(requests)}", requests
+    if row.phase == "live":
+        return f"complete; what changed since {row.last_success_at:%Y-%m-%d %H:%M} UTC, 1 request or a few", None
+    left = max(0, size - row.done)
+    requests = client_pages(left) if row.stream == "clients" else bulk_requests(left)
+    return f"{left} of {size} are left, about {_requests(requests)}", requests
+
+
+def _visits(clients: int, visits: int, settings: Settings) -> int:
+    """A whole reading of the visits, in the way that is chosen for it."""
+    by_client = settings.history == "by_client" or (settings.history == "auto" and prefers_by_client(clients, visits))
+    return by_client_requests(clients) if by_client else bulk_requests(visits)
+
+
+def _size(row: StreamProgress) -> int:
+    return max(row.expected or 0, row.done)
+
+
+def _requests(number: int) -> str:
+    return f"{number} request{'' if number == 1 else 's'}"
