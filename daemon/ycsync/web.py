@@ -12,6 +12,7 @@ from ycsync.config import Http
 from ycsync.logs import HTTP_UNAVAILABLE, emit, get_logger
 from ycsync.metrics import CONTENT_TYPE
 
+SERVICE = "ycsync"  # who answers: a port may be somebody else's
 _log = get_logger(__name__)
 
 
@@ -22,6 +23,13 @@ class Health:
     alive: bool
     ready: bool
     reasons: tuple[str, ...] = ()
+
+
+def is_ours(healthz: object) -> bool:
+    """Whether this JSON is what a service of ycsync answers to /healthz; releases from before the mark said `alive` alone."""
+    if not isinstance(healthz, dict) or not isinstance(healthz.get("alive"), bool):
+        return False
+    return healthz.get("service") == SERVICE or len(healthz) == 1
 
 
 class Web:
@@ -66,7 +74,7 @@ class Web:
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         alive = self._health().alive
-        return web.json_response({"alive": alive}, status=200 if alive else 503)
+        return web.json_response({"service": SERVICE, "alive": alive}, status=200 if alive else 503)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         health = self._health()

@@ -11,12 +11,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import aiohttp
+
 from ycsync import __version__
 from ycsync.config import INSTALLED, Loaded, Settings
 from ycsync.config.secrets import FOLDER, Secrets, missing_secrets, secret_files
 from ycsync.service.control import running
 from ycsync.service.doctor.finding import Finding, Findings
 from ycsync.store.embedded import default_root, exists
+from ycsync.web import is_ours
 
 OLDEST_SYSTEMD = 247  # LoadCredential=
 HOMES = ("/home", "/root", "/run/user")  # which the unit does not see
@@ -248,6 +251,20 @@ def _first_open_port() -> int:
         return 1024
 
 
+async def _answers(healthz: str) -> bool:
+    """Whether it is ycsync that answers there. Raises OSError when nobody takes the connection."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=COMMAND_S)) as session,
+            session.get(healthz, allow_redirects=False) as response,
+        ):
+            return is_ours(await response.json(content_type=None))
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):  # not HTTP, not JSON, or never an end
+        return False
+
+
 async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | None) -> Findings:
     """May the status page be opened, or is it?"""
     http = settings.http
@@ -262,7 +279,7 @@ async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | 
         ]  # fmt: skip
     if path is not None and running(path):
         try:
-            _, writer = await asyncio.open_connection(http.host, http.port)
+            ours = await _answers(f"http://{http.listen}/healthz")
         except OSError:
             return [
                 Finding(
@@ -270,7 +287,13 @@ async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | 
                     "Another program held the port at its start: systemctl restart ycsync, or choose another in http.listen.",
                 )
             ]  # fmt: skip
-        writer.close()
+        if not ours:
+            return [
+                Finding(
+                    "http", "fail", f"another program answers at http://{http.listen}: the service runs without its pages",
+                    "Choose another port in http.listen, or end that program; then systemctl restart ycsync.",
+                )
+            ]  # fmt: skip
         return [Finding("http", "ok", f"http://{http.listen} answers")]
     try:
         server = await asyncio.start_server(lambda _, writer: writer.close(), http.host, http.port)
