@@ -56,6 +56,19 @@ def test_using_a_preset_changes_one_word_and_reset_goes_back(config: Path) -> No
     assert config.read_text("utf-8") == TEXT
 
 
+def test_a_reset_says_what_else_it_takes_back_and_how_it_comes_again(config: Path) -> None:
+    call(config, "preset", "use", "night")
+    edited = config.read_text("utf-8").replace("presets:", "companies: [4001]\npresets:")
+    config.write_text(edited, "utf-8")
+    said = call(config, "preset", "reset").stdout
+    assert "also taken back: line 3: companies: [4001]\n`ycsync preset reset` once more brings them again.\n" in said
+    call(config, "preset", "reset")
+    assert config.read_text("utf-8") == edited
+    config.write_text(edited + "# x\n" * 30, "utf-8")
+    many = call(config, "preset", "reset").stdout
+    assert many.count("also taken back: ") == 21
+
+
 def test_an_unknown_preset_changes_nothing(config: Path) -> None:
     result = call(config, "preset", "use", "turbo")
     assert result.exit_code == 2

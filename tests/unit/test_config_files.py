@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ycsync import config
 from ycsync.cli.common import settings_of
 from ycsync.config import Loaded, Secrets, Settings
-from ycsync.config.edit import with_preset
+from ycsync.config.edit import Reset, with_preset
 from ycsync.errors import ConfigError, UsageError
 
 # --- secrets
@@ -275,10 +275,41 @@ def test_reset_goes_back_and_a_second_reset_undoes_it(tmp_path: Path) -> None:
     before = b"preset: 'balanced'  # mine\r\n"
     edited(tmp_path, before, "night")
     path = tmp_path / "config.yaml"
-    assert config.reset_preset(path) == "balanced"
+    assert config.reset_preset(path) == Reset("balanced")
     assert path.read_bytes() == before
-    assert config.reset_preset(path) == "night"
+    assert config.reset_preset(path) == Reset("night")
     assert path.read_bytes() == before.replace(b"balanced", b"night")
+
+
+@pytest.mark.parametrize(
+    ("before", "by_hand", "taken_back"),
+    [
+        ("preset: balanced\n", "preset: night  # for now\n", ("line 1: preset: night  # for now",)),
+        (
+            "preset: balanced\ncompanies: []\nlog: {}\n",
+            "preset: night\ncompanies: [4001]\nlog: {}\n",
+            ("line 2: companies: [4001]",),
+        ),
+        ("preset: balanced\nlog: {}\n", "preset: night\n# why\nlog: {}\n", ("line 2: # why",)),
+        ("preset: balanced\nlog: {}\n", "preset: night\n", ("line 2 is there again: log: {}",)),
+        ("log: {}\n", "preset: night\nlog: {}\n", ()),
+        ("log: {}\n", "preset: night\nlog: {}\nuser_token: abc\n", ("line 3: (not shown: it may hold a secret)",)),
+        (
+            "log: {}\n",
+            "preset: night\nlog: {}\ndatabase: {url: 'postgres://me:hunter@h/d'}\n",
+            ("line 3: (not shown: it may hold a secret)",),
+        ),
+        ("log: {}\n", "preset: [\n", ("line 1: preset: [",)),
+    ],
+)
+def test_a_reset_names_what_it_takes_back_besides_the_preset(
+    tmp_path: Path, before: str, by_hand: str, taken_back: tuple[str, ...]
+) -> None:
+    path = tmp_path / "config.yaml"
+    edited(tmp_path, before.encode(), "night")
+    path.write_text(by_hand)
+    assert config.reset_preset(path).taken_back == taken_back
+    assert path.read_text() == before
 
 
 def test_reset_without_a_backup_or_with_a_bad_one_changes_nothing(tmp_path: Path) -> None:

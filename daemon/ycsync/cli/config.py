@@ -26,6 +26,7 @@ from ycsync.config import (
 from ycsync.errors import ConfigError, UsageError
 from ycsync.service.control import reload_service
 
+MOST_LINES = 20
 HEADERS = (
     "preset", "batch", "interval", "a minute", "a second", "min delay", "retries", "recheck", "start at",
 )  # fmt: skip
@@ -91,9 +92,16 @@ def use(
 
 @command
 def reset(config: ConfigOption = None) -> int:
-    """Go back to the file before the last `preset use`, and make a running service take it."""
+    """Go back to the file before the last `preset use`, edits by hand included, and make a running service take it."""
     path = find_config(config, Path.cwd())
-    print(f"{path}: preset {reset_preset(path)} again.")
+    done = reset_preset(path)
+    print(f"{path}: preset {done.preset} again.")
+    for line in done.taken_back[:MOST_LINES]:
+        print(f"also taken back: {line}")
+    if (more := len(done.taken_back) - MOST_LINES) > 0:
+        print(f"also taken back: {more} lines more")
+    if done.taken_back:
+        print("`ycsync preset reset` once more brings them again.")
     return _reload(path)
 
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Final
 
 import yaml
 
 from ycsync.config.files import read_text
-from ycsync.config.nodes import compose, shown
+from ycsync.config.nodes import SECRET_KEY, compose, shown
 from ycsync.config.parse import is_preset_name, parse_settings, read_settings
 from ycsync.errors import ConfigError, UsageError
+
+_IN_A_URL: Final = re.compile(r"://[^/\s]*:[^/\s]*@")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reset:
+    """What going back did: the preset then in force, and what it took back besides, as "line 41: companies: [4001]"."""
+
+    preset: str
+    taken_back: tuple[str, ...] = ()
 
 
 def backup_path(path: Path) -> Path:
@@ -38,8 +51,8 @@ def use_preset(path: Path, name: str) -> None:
         _replace(path, before, after)
 
 
-def reset_preset(path: Path) -> str:
-    """Goes back to the backup and returns the preset that is then in force.
+def reset_preset(path: Path) -> Reset:
+    """Goes back to the backup, the whole file; what was edited since is taken back with it.
 
     What was in the file becomes the backup, so that a second reset undoes the first. Raises UsageError
     without a backup, ConfigError if the backup is not valid; nothing is changed then.
@@ -49,8 +62,37 @@ def reset_preset(path: Path) -> str:
         raise UsageError(f"{backup}: there is no backup to go back to; `ycsync preset use NAME` makes one")
     after = read_text(backup)
     settings = parse_settings(after, str(backup))
-    _replace(path, read_text(path), after)
-    return settings.preset
+    before = read_text(path)
+    _replace(path, before, after)
+    return Reset(settings.preset, _taken_back(before, after))
+
+
+def _taken_back(before: str, after: str) -> tuple[str, ...]:
+    """The lines of `before` that `after` has not, and those that it has again; the preset apart."""
+    old, new = before.split("\n"), after.split("\n")
+    told: list[str] = []
+    bare, bare_new = _but_preset(before), _but_preset(after)
+    for kind, start, end, first, last in difflib.SequenceMatcher(None, bare, bare_new, autojunk=False).get_opcodes():
+        if kind in ("delete", "replace"):  # a preset's line that `preset use` made is the preset's
+            told += (f"line {n + 1}: {_shown_line(old[n])}" for n in range(start, end) if bare[n].strip() != "preset:")
+        if kind == "insert" or (kind == "replace" and last - first > end - start):
+            told += (f"line {n + 1} is there again: {_shown_line(new[n])}" for n in range(first, last))
+    return tuple(told)
+
+
+def _but_preset(text: str) -> list[str]:
+    """The lines without the preset's word."""
+    with contextlib.suppress(ConfigError, UsageError):
+        if (span := _span(text, "")) is not None:
+            text = text[: span[0]] + text[span[1] :]
+    return [line.rstrip("\r") for line in text.split("\n")]
+
+
+def _shown_line(line: str) -> str:
+    # A mistake of the file may be that a secret stands in it.
+    if SECRET_KEY.search(line) or _IN_A_URL.search(line):
+        return "(not shown: it may hold a secret)"
+    return shown(line.strip()) if not line.strip().isprintable() or len(line) > 120 else line.strip()
 
 
 def _unknown(name: str, text: str, path: Path) -> UsageError:

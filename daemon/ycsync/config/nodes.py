@@ -21,7 +21,7 @@ from ycsync.errors import Problem, UsageError
 T = TypeVar("T")
 _TAG: Final = "tag:yaml.org,2002:"
 _INTEGER: Final = re.compile(r"-?[0-9]{1,19}")
-_SECRET_KEY: Final = re.compile(r"token|password|passwd|secret|login|api_?key", re.IGNORECASE)
+SECRET_KEY: Final = re.compile(r"token|password|passwd|secret|login|api_?key", re.IGNORECASE)
 NO_SECRETS: Final = (
     "secrets are not kept in this file (it is safe to commit): set YCLIENTS_PARTNER_TOKEN, "
     "YCLIENTS_USER_TOKEN or YCSYNC_DATABASE_URL in the environment, or use systemd's LoadCredential="
@@ -136,7 +136,7 @@ class Section:
                 continue
             if name == "<<":
                 message = "merge keys are not supported: write the values out"
-            elif _SECRET_KEY.search(name):
+            elif SECRET_KEY.search(name):
                 message = NO_SECRETS
             else:
                 message = f"unknown {what}: {did_you_mean(name, sorted(self._seen))}"
