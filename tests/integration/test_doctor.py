@@ -21,10 +21,10 @@ import pytest
 
 from support.bouncer import bouncer
 from support.place import free_port
-from ycsync.config import load
+from ycsync.config import Yclients, load
 from ycsync.service.doctor import Finding, examine, well
 from ycsync.service.doctor.machine import port, systemd
-from ycsync.service.doctor.yclients import clock
+from ycsync.service.doctor.yclients import clock, limits
 from ycsync.simulator import Options, Simulator
 from ycsync.store.database import connect
 from ycsync.store.endpoint import endpoint_of
@@ -511,6 +511,33 @@ async def test_the_command_prints_it_for_people_and_for_programs(site: Site) -> 
 def test_a_clock_that_differs_from_that_of_yclients_is_told(behind_s: float, level: str, says: str) -> None:
     (found,) = clock(datetime.now(UTC) - timedelta(seconds=behind_s))
     assert (found.level, says in found.says) == (level, True), found
+
+
+@pytest.mark.parametrize(
+    ("url", "per_minute", "per_second", "warns"),
+    [
+        ("https://api.yclients.com/api/v1", 200, 5, False),
+        ("https://api.yclients.com/api/v1", 201, 5, True),
+        ("https://API.YCLIENTS.COM/api/v1", 200, 6, True),
+        ("https://api.alteg.io/api/v1", 400, 5, True),
+        ("https://notyclients.com/api/v1", 400, 9, False),
+        ("http://127.0.0.1:8080/api/v1", 400, 9, False),
+    ],
+)
+def test_more_than_yclients_gives_is_a_warning(url: str, per_minute: int, per_second: int, warns: bool) -> None:
+    found = limits(Yclients(base_url=url, per_minute=per_minute, per_second=per_second))
+    assert [one.level for one in found] == ["warn"] * warns
+    assert all("refuses more than 200 a minute and 5 a second from one address" in one.says for one in found)
+
+
+async def test_a_limit_above_that_of_yclients_is_named_among_the_rest(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def reach(_: object) -> list[Finding]:
+        return []
+
+    monkeypatch.setattr("ycsync.service.doctor.yclients.reach", reach)
+    site.settings |= {"base_url": "https://api.yclients.com/api/v1", "yclients": ", per_minute: 300"}
+    del site.env["YCLIENTS_USER_TOKEN"]  # nothing is to be sent there
+    assert any("per_minute is 300" in one.says for one in worse(await site.look(most=0)))
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def _configuration(config: Path | None, cwd: Path, env: Mapping[str, str]) -> tu
                 for one in error.problems
             ],
         )
-    preset = loaded.settings.preset
-    return path, loaded, [Finding("config", "ok", f"{path}, preset {preset}")]
+    good = Finding("config", "ok", f"{path}, preset {loaded.settings.preset}")
+    return path, loaded, [good, *yclients.limits(loaded.settings.yclients)]
 
 
 async def _data(loaded: Loaded, most: int) -> Findings:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from ycsync.api import Api
-from ycsync.config import Loaded
+from ycsync.config import Loaded, Yclients
 from ycsync.errors import AccessDenied, ApiError, Throttled
 from ycsync.service import census
 from ycsync.service.doctor.database import Looked
@@ -27,7 +27,22 @@ CONNECT_S = 8.0
 SKEW_S = 60.0
 CERTIFICATE_DAYS = 14
 AGAIN = "Try again; if it lasts, YCLIENTS or the way to it is in trouble, and `ycsync status` tells since when."
+OWN_HOSTS = ("yclients.com", "altegio.com", "alteg.io")
+OWN_LIMITS = Yclients()  # the defaults are what these hosts allow
 PROXIES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+
+
+def limits(yclients: Yclients) -> Findings:
+    """Is more asked than the API's own hosts give? Elsewhere, as of a simulator, the limits are somebody else's."""
+    host = (urlsplit(yclients.base_url).hostname or "").lower()
+    most = OWN_LIMITS.per_minute, OWN_LIMITS.per_second
+    if not any(host == own or host.endswith(f".{own}") for own in OWN_HOSTS):
+        return []
+    if yclients.per_minute <= most[0] and yclients.per_second <= most[1]:
+        return []
+    says = f"yclients: per_minute is {yclients.per_minute} and per_second {yclients.per_second}; YCLIENTS refuses more than "
+    says += f"{most[0]} a minute and {most[1]} a second from one address"
+    return [Finding("config", "warn", says, f"Write at most per_minute: {most[0]} and per_second: {most[1]}, and reload.")]
 
 
 async def reach(loaded: Loaded) -> Findings:
