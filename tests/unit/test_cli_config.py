@@ -106,6 +106,18 @@ def test_check_names_every_mistake_with_its_line(config: Path) -> None:
     assert [f"line {n}" in line for n, line in enumerate(result.stderr.splitlines(), 1)] == [True] * 3
 
 
+def test_check_does_not_call_missing_what_it_may_not_see(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.parent / "credentials").mkdir()
+    monkeypatch.setattr("ycsync.config.secrets._open", lambda _: False)  # root may read everything
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", "embedded")
+    result = call(config, "config", "check")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"warning: {config.parent}/credentials may be read by root only: whether the tokens are there was not looked at; "
+        "with sudo it is\n"
+    )
+
+
 def test_check_of_a_good_file_says_what_it_means_and_warns_of_missing_tokens(
     config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +126,7 @@ def test_check_of_a_good_file_says_what_it_means_and_warns_of_missing_tokens(
     assert "good. preset balanced; salons: every one of the user token" in result.stdout
     assert "YCLIENTS_PARTNER_TOKEN" in result.stderr
     assert "YCLIENTS_USER_TOKEN" in result.stderr
+    assert f"{config.parent}/credentials/yclients_user_token" in result.stderr
     monkeypatch.setenv("YCLIENTS_PARTNER_TOKEN", "partner")
     monkeypatch.setenv("YCLIENTS_LOGIN", "me")
     monkeypatch.setenv("YCLIENTS_PASSWORD", "secret")

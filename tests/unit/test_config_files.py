@@ -15,6 +15,7 @@ from ycsync.cli.common import settings_of
 from ycsync.config import Loaded, Secrets, Settings
 from ycsync.config.edit import Reset, with_preset
 from ycsync.errors import ConfigError, UsageError
+from ycsync.service.engine import check_tokens
 
 # --- secrets
 
@@ -75,11 +76,67 @@ def test_a_credential_file_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load_secrets({"CREDENTIALS_DIRECTORY": str(tmp_path)})
     keys = [p.key for p in caught.value.problems]
-    assert keys == [
-        "credential yclients_partner_token",
-        "credential yclients_user_token",
-        "credential yclients_password",
-    ]
+    assert keys == [str(tmp_path / name) for name in ("yclients_partner_token", "yclients_user_token", "yclients_password")]
+
+
+def test_systemds_copy_of_a_credential_is_named_by_the_file_that_it_is_made_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copies, own = tmp_path / "copies", tmp_path / "credentials"
+    copies.mkdir()
+    (copies / "yclients_partner_token").write_text("two words")
+    monkeypatch.setattr("ycsync.config.secrets._OF_SYSTEMD", str(copies))
+    env = {"CREDENTIALS_DIRECTORY": str(copies)}
+    with pytest.raises(ConfigError, match=re.escape(f"{copies}/yclients_partner_token: ")):
+        config.load_secrets(env, tmp_path)  # a unit that has them from elsewhere
+    own.mkdir()
+    with pytest.raises(ConfigError, match=re.escape(f"{own}/yclients_partner_token: ")):
+        config.load_secrets(env, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "says"),
+    [
+        ("YCLIENTS_PARTNER_TOKEN", "Bearer abc", "without the word `Bearer` before it"),
+        ("YCLIENTS_USER_TOKEN", "user\tabc", "without the word `user` before it"),
+        ("YCLIENTS_USER_TOKEN", '"abc"', "without quotes"),
+        ("YCLIENTS_USER_TOKEN", "'abc'", "without quotes"),
+        ("YCSYNC_DATABASE_URL", '"postgresql://me:abc@h/d"', "without quotes"),
+    ],
+)
+def test_what_was_written_around_a_secret_is_named(variable: str, value: str, says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load_secrets({variable: value})
+    assert says in str(caught.value)
+    assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", ["user", "Bearerabc", '"abc', "a'b'", "'"])
+def test_a_token_that_only_looks_so_is_taken(token: str) -> None:
+    assert config.load_secrets({"YCLIENTS_USER_TOKEN": token}).user_token == token
+
+
+def test_every_token_that_is_missing_is_named_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("")
+    with pytest.raises(UsageError) as caught:
+        check_tokens(config.load(tmp_path / "config.yaml", {}).secrets)
+    for name in ("yclients_partner_token", "yclients_user_token"):
+        assert f"{tmp_path}/credentials/{name}" in str(caught.value)
+        assert name.upper() in str(caught.value)
+    with pytest.raises(UsageError) as caught:
+        check_tokens(Secrets(partner_token="abc", folder=tmp_path))
+    assert "partner" not in str(caught.value)
+
+
+def test_where_the_database_url_came_from_is_known(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("")
+    assert config.load(path, {}).database_url_from == f"database.url in {path}"
+    url = "postgresql://me:pw@host/db"
+    assert config.load(path, {"YCSYNC_DATABASE_URL": url}).database_url_from == "YCSYNC_DATABASE_URL"
+    (tmp_path / "credentials").mkdir()
+    (tmp_path / "credentials" / "database_url").write_text(url)
+    assert config.load(path, {}).database_url_from == f"{tmp_path}/credentials/database_url"
 
 
 def test_secrets_are_not_shown() -> None:

@@ -132,6 +132,11 @@ def test_a_refusal_names_its_remedy(status: int, message: str | None, remedy: st
     assert remedy in denial(status, message)
 
 
+def test_a_token_that_is_not_accepted_names_the_restart_that_a_new_one_needs() -> None:
+    for message in ("Partner ID not specified", "Необходима авторизация"):
+        assert denial(401, message).endswith("`systemctl restart ycsync`.")
+
+
 def test_retries_wait_longer_each_time_with_jitter_and_a_ceiling() -> None:
     assert [backoff_s(n, lambda: 1.0) for n in (1, 2, 3, 4)] == [0.5, 1.0, 2.0, 4.0]
     assert [backoff_s(n, lambda: 0.0) for n in (1, 2, 3, 4)] == [0.25, 0.5, 1.0, 2.0]

@@ -118,12 +118,13 @@ def denial(status: int, message: str | None) -> str:
     if status == 401:
         if "artner" in text:
             return (
-                "the partner token is not accepted. "
-                "Set YCLIENTS_PARTNER_TOKEN (file credentials/yclients_partner_token) and restart."
+                "the partner token is not accepted. Write the right one into credentials/yclients_partner_token beside "
+                "config.yaml (or set YCLIENTS_PARTNER_TOKEN), then `systemctl restart ycsync`."
             )
         return (
             "the user token is not accepted (it changes with the user's password). "
-            "Set YCLIENTS_USER_TOKEN (file credentials/yclients_user_token) and restart."
+            "Write the new one into credentials/yclients_user_token beside config.yaml (or set YCLIENTS_USER_TOKEN), "
+            "then `systemctl restart ycsync`."
         )
     return (
         "the user of the token has no rights here. Give that user access to the salon and its client base in YCLIENTS; "

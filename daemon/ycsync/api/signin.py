@@ -101,7 +101,9 @@ async def login(
             "auth: this user has two-factor sign-in. Make a user token in YCLIENTS and set YCLIENTS_USER_TOKEN.", 401
         )
     if answer.status in (400, 401, 403, 404, 422) and envelope is not None:
-        raise AccessDenied("auth: YCLIENTS_LOGIN and YCLIENTS_PASSWORD are not accepted. Correct them and restart.", 401)
+        raise AccessDenied(
+            "auth: YCLIENTS_LOGIN and YCLIENTS_PASSWORD are not accepted. Correct them, then `systemctl restart ycsync`.", 401
+        )
     raise Transient(f"auth: {outcome.reason}. Is yclients.base_url right, and is YCLIENTS reachable?")
 
 

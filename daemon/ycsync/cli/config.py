@@ -13,8 +13,8 @@ import typer
 from ycsync.cli.common import ConfigOption, JsonOption, command
 from ycsync.cli.output import Grid, show
 from ycsync.config import (
+    Loaded,
     Preset,
-    Secrets,
     Settings,
     backup_path,
     find_config,
@@ -23,6 +23,7 @@ from ycsync.config import (
     reset_preset,
     use_preset,
 )
+from ycsync.config.secrets import hidden_folder, missing_said
 from ycsync.errors import ConfigError, UsageError
 from ycsync.service.control import reload_service
 
@@ -118,7 +119,7 @@ def check(config: ConfigOption = None) -> int:
     settings = loaded.settings
     salons = ", ".join(map(str, settings.companies)) or "every one of the user token"
     print(f"{path}: good. preset {settings.preset}; salons: {salons}")
-    for warning in _missing(loaded.secrets):
+    for warning in _missing(loaded):
         print(f"warning: {warning}", file=sys.stderr)
     return 0
 
@@ -132,19 +133,12 @@ def _reload(path: Path) -> int:
     return 0
 
 
-def _missing(secrets: Secrets) -> list[str]:
+def _missing(loaded: Loaded) -> tuple[str, ...]:
     """What the service will not start without. It may have its own, from systemd, that are not seen here."""
-    found = []
-    if not secrets.partner_token:
-        found.append(
-            "no partner token here: set YCLIENTS_PARTNER_TOKEN, or write it into the file credentials/yclients_partner_token"
-        )
-    if not secrets.user_token and not (secrets.login and secrets.password):
-        found.append(
-            "no user token here: set YCLIENTS_USER_TOKEN (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD), "
-            "or write it into the file credentials/yclients_user_token"
-        )
-    return found
+    missing = missing_said(loaded.secrets)
+    if missing and (hidden := hidden_folder(os.environ, loaded.path.absolute().parent)) is not None:
+        return (f"{hidden} may be read by root only: whether the tokens are there was not looked at; with sudo it is",)
+    return missing
 
 
 def _keys(preset: Preset) -> dict[str, str]:

@@ -55,6 +55,11 @@ class Loaded:
         """Where to connect; it may hold a password: never print it. The environment wins over the file."""
         return self.secrets.database_url or self.settings.database.url
 
+    @property
+    def database_url_from(self) -> str:
+        """What to correct where that URL is wrong: a variable, a file, or a key of the configuration."""
+        return self.secrets.database_url_from if self.secrets.database_url else f"database.url in {self.path}"
+
 
 def find_config(explicit: Path | None, cwd: Path) -> Path:
     """`explicit`, else config.yaml in `cwd`, else the installed one; ConfigError names all tried.

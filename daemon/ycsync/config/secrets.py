@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -21,7 +21,8 @@ _LONGEST: Final = 16_384
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
 FOLDER: Final = "credentials"  # beside the configuration
-
+_OF_SYSTEMD: Final = "/run/credentials/"  # where it puts what LoadCredential= takes from elsewhere
+_SCHEMES: Final = ("bearer", "user")  # of the header; not part of a token
 
 _PLACES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
@@ -44,9 +45,11 @@ class Secrets:
     login: str | None = None
     password: str | None = None
     database_url: str | None = None
+    folder: Path = field(default=Path(FOLDER), compare=False)  # where whoever writes a secret writes its file
+    database_url_from: str = field(default="", compare=False)  # the variable, or the file
 
     def __repr__(self) -> str:
-        states = (f"{f.name}={'absent' if getattr(self, f.name) is None else 'set'}" for f in fields(self))
+        states = (f"{f.name}={'absent' if getattr(self, f.name) is None else 'set'}" for f in fields(self) if f.compare)
         return f"Secrets({', '.join(states)})"
 
 
@@ -57,27 +60,44 @@ def load_secrets(env: Mapping[str, str], beside: Path | None = None) -> Secrets:
     Raises ConfigError with every unusable one; the message names it and never repeats it.
     """
     problems: list[Problem] = []
+    origins: dict[str, str] = {}
+    home = _home(env, beside)
     folder = env.get("CREDENTIALS_DIRECTORY", "").strip() or _installed(beside)
 
     def find(variable: str, file: str, check: Callable[[str], object]) -> str | None:
         value, origin = env.get(variable, "").strip(), variable
         try:
             if not value and folder:
-                origin = f"credential {file}"
+                origin = str(home / file)
                 value = _from_file(Path(folder) / file)
             if value:
                 check(value)
         except UsageError as error:
             problems.append(Problem(None, origin, str(error)))
             return None
+        origins[variable] = origin
         return value or None
 
-    secrets = Secrets(
-        **{name: find(variable, file, _CHECKS.get(name, _check_text)) for name, (variable, file) in _PLACES.items()}
-    )
+    found = {name: find(variable, file, _CHECKS.get(name, _check_text)) for name, (variable, file) in _PLACES.items()}
     if problems:
         raise ConfigError("secrets", tuple(problems))
-    return secrets
+    return Secrets(**found, folder=home, database_url_from=origins["YCSYNC_DATABASE_URL"])
+
+
+def _home(env: Mapping[str, str], beside: Path | None) -> Path:
+    """Where the files are to be written: not where systemd puts copies, if those of an installation are known."""
+    given = env.get("CREDENTIALS_DIRECTORY", "").strip()
+    own = (beside or Path()) / FOLDER
+    return own if not given or (given.startswith(_OF_SYSTEMD) and own.is_dir()) else Path(given)
+
+
+def missing_said(secrets: Secrets) -> tuple[str, ...]:
+    """Each token that is missing, and where it is to be written."""
+    told = []
+    for what, file in missing_secrets(secrets):
+        other = " (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD)" if what == "user token" else ""
+        told.append(f"no {what}: write it, and nothing else, into {secrets.folder / file}, or set {file.upper()}{other}")
+    return tuple(told)
 
 
 def missing_secrets(secrets: Secrets) -> tuple[tuple[str, str], ...]:
@@ -127,10 +147,22 @@ def _from_file(path: Path) -> str:
 
 
 def _check_token(value: str) -> None:
-    if value.lower().startswith(("bearer ", "user ")):
-        raise UsageError("give the token alone, without the word before it")
+    _check_unquoted(value)
+    word = value.split(maxsplit=1)[0]
+    if word.lower() in _SCHEMES and word != value:
+        raise UsageError(f"give the token alone, without the word `{word}` before it")
     if not _TOKEN.fullmatch(value):
         raise UsageError("holds characters that no token has (a space, a comma, a line break, a non-Latin letter)")
+
+
+def _check_url(value: str) -> None:
+    _check_unquoted(value)
+    check_database_url(value)
+
+
+def _check_unquoted(value: str) -> None:
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+        raise UsageError("give the bare value, without quotes around it")
 
 
 def _check_text(value: str) -> None:
@@ -139,5 +171,5 @@ def _check_text(value: str) -> None:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
-    {"partner_token": _check_token, "user_token": _check_token, "database_url": check_database_url}
+    {"partner_token": _check_token, "user_token": _check_token, "database_url": _check_url}
 )

@@ -12,7 +12,7 @@ from aiohttp import ClientSession
 from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, new_session
 from ycsync.config import Loaded, Secrets, Settings
-from ycsync.config.secrets import missing_secrets
+from ycsync.config.secrets import missing_said
 from ycsync.errors import DatabaseUnavailable, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.scheduler import Current, Scheduler, Scope
@@ -51,13 +51,9 @@ def rates_of(settings: Settings) -> Rates:
 
 
 def check_tokens(secrets: Secrets) -> None:
-    """Say which secret is missing, before anything is started. Raises UsageError."""
-    for what, file in missing_secrets(secrets):
-        other = " (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD)" if what == "user token" else ""
-        raise UsageError(
-            f"no {what}. Write it into the file credentials/{file} beside config.yaml (/etc/ycsync/credentials/{file}), "
-            f"or set {file.upper()}{other}."
-        )
+    """Say which secrets are missing, before anything is started. Raises UsageError."""
+    if missing := missing_said(secrets):
+        raise UsageError("; ".join(missing))
 
 
 @asynccontextmanager
