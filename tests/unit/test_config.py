@@ -262,6 +262,13 @@ def test_a_mistake_says_where_and_what_is_allowed(text: str, key: str, message: 
     assert message in problem.message
 
 
+@pytest.mark.parametrize(
+    ("text", "line"), [("streams:\n\tclients: 5m\n", 2), ("preset: night\t# why\n", 1), ("companies: [1,\n\t2]\n", 2)]
+)
+def test_a_tab_is_called_a_tab(text: str, line: int) -> None:
+    assert problem_of(text) == Problem(line, "", "a tab stands here: YAML wants spaces")
+
+
 def test_a_key_given_twice_names_the_first_line() -> None:
     problem = problem_of("preset: night\nlog: {level: info}\npreset: balanced\n")
     assert (problem.line, problem.key) == (3, "preset")

@@ -46,8 +46,10 @@ def compose(text: str) -> tuple[yaml.Node | None, Problem | None]:
         return None, Problem(line, "", "a character that YAML does not allow: remove it (is this a text file?)")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        what = " ".join(part for part in (error.context, error.problem) if part)
         line_or_none = mark.line + 1 if mark is not None else None
+        if error.problem is not None and r"'\t'" in error.problem:
+            return None, Problem(line_or_none, "", "a tab stands here: YAML wants spaces")
+        what = " ".join(part for part in (error.context, error.problem) if part)
         return None, Problem(line_or_none, "", f"not valid YAML: {what}; check the indentation and the quotes")
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         return None, Problem(None, "", f"not valid YAML: {type(error).__name__}; check escapes and quotes")
