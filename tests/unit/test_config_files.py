@@ -380,6 +380,18 @@ def test_reset_without_a_backup_or_with_a_bad_one_changes_nothing(tmp_path: Path
     assert path.read_text() == "preset: night\n"
 
 
+def test_who_may_not_write_is_told_of_sudo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("preset: balanced\n")
+
+    def denied(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.mkstemp", denied)
+    with pytest.raises(UsageError, match=r"Permission denied\): run this command with sudo"):
+        config.use_preset(path, "night")
+
+
 def test_a_crash_while_writing_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("preset: balanced\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import errno
 import os
 import re
 import shutil
@@ -169,9 +170,10 @@ def _replace(path: Path, before: str, after: str) -> None:
             raise UsageError(f"{path}: changed by someone else just now; nothing was done, try again")
         _write(real, after, like=real)
     except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be replaced ({error.strerror}): run this as the file's owner, with leave to write in its folder"
-        ) from error
+        remedy = ""
+        if error.errno in (errno.EACCES, errno.EPERM):
+            remedy = ": run this command with sudo, or as the file's owner with leave to write in its folder"
+        raise UsageError(f"{path}: cannot be replaced ({error.strerror}){remedy}") from error
 
 
 def _write(target: Path, text: str, *, like: Path) -> None:
