@@ -84,6 +84,16 @@ async def test_a_command_asks_the_running_service_and_follows_it(place: Place) -
     assert "by the service" in done.out
 
 
+async def test_a_command_says_who_works_and_when_the_next_batch_begins(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    await place.start("sync", "records", "--force", "--batch-size", "1", "--interval", "1h", log="log2")
+    await place.until_log("(interval 1h)", name="log2")
+    said = place.log("log2")
+    assert "it does the work with --batch-size 1, --interval 1h as asked" in said
+    assert said.count("next batch at ") == 1
+
+
 async def test_two_services_and_a_command_share_one_budget(place: Place) -> None:
     await place.start("run")
     await place.start("run", log="log2")

@@ -218,7 +218,7 @@ async def follow(
         await migrate(database)
         loaded = Loaded(Path("test.yaml"), settings, SECRETS)
         wish = wish or Wish((), ("companies", *STREAMS), {})
-        return await Follower(loaded, settings, database, wish, lambda _rows, _by: None).run()
+        return await Follower(loaded, settings, database, wish, lambda *_: None).run()
     finally:
         await database.close()
 

@@ -32,6 +32,7 @@ from ycsync.store.database import Database
 from ycsync.store.work import StreamProgress, Work
 
 LINE_EVERY_S = 5.0
+SAME = timedelta(seconds=2)  # two clocks tell of one instant
 
 
 def register(app: typer.Typer) -> None:
@@ -99,7 +100,7 @@ async def _main(loaded: Loaded, settings: Settings, wish: Wish, start: datetime 
             console.print(f"waiting until {start:%H:%M}", highlight=False)
             await asyncio.sleep(max(0.0, (start - datetime.now().astimezone()).total_seconds()))
         async with open_database(loaded, migrating=True) as database:
-            with Display(console) as display:
+            with Display(console, wish, settings.active.interval) as display:
                 outcome = await Follower(loaded, settings, database, wish, display.show).run()
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
@@ -123,8 +124,11 @@ def _report(outcome: Outcome, seconds: float) -> int:
 class Display:
     """Progress: bars on a terminal, a line every few seconds elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, wish: Wish, interval: timedelta) -> None:
         self._console = console
+        self._wish = wish
+        self._interval = interval
+        self._next: datetime | None = None
         self._live = console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description:10}"),
@@ -148,17 +152,23 @@ class Display:
         if self._live:
             self._progress.stop()
 
-    def show(self, rows: Sequence[StreamProgress], by_service: bool) -> None:
-        """The streams as they stand."""
+    def _say(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def show(self, rows: Sequence[StreamProgress], by_service: bool, next_at: datetime | None) -> None:
+        """The streams as they stand; that nothing is done until `next_at` is said once."""
         if by_service and not self._asked:
             self._asked = True
-            self._console.print("a service is running: it does the work at its own rate, this follows it", highlight=False)
+            self._say(f"a service is running: it does the work {_asked_for(self._wish)}; this follows it")
+        if next_at is not None and (self._next is None or abs(next_at - self._next) > SAME):
+            self._next = next_at
+            self._say(f"next batch at {_clock(next_at)} (interval {format_duration(self._interval)})")
         totals: dict[str, tuple[int, int, int]] = {}
         for row in rows:
             done, expected, requests = totals.get(row.stream, (0, 0, 0))
             totals[row.stream] = (done + row.done, expected + (row.expected or 0), requests + row.requests)
         if not self._live:
-            if time.monotonic() - self._last >= LINE_EVERY_S:
+            if next_at is None and time.monotonic() - self._last >= LINE_EVERY_S:
                 self._last = time.monotonic()
                 texts = [f"{stream} {done}/{expected or '?'}" for stream, (done, expected, _) in totals.items()]
                 print("; ".join(texts), file=sys.stderr, flush=True)
@@ -169,6 +179,24 @@ class Display:
             self._progress.update(
                 self._bars[stream], completed=done, total=expected or None, expected=expected or "?", requests=requests
             )
+
+
+def _asked_for(wish: Wish) -> str:
+    """How a service does what it is asked. The limiter of its address keeps the rates of the service's own preset."""
+    options = wish.options
+    given = [f"--preset {options['preset']}"] if "preset" in options else []
+    given += [f"--batch-size {options['batch_size']}"] if "batch_size" in options else []
+    interval = options.get("interval_s")
+    given += [f"--interval {format_duration(timedelta(seconds=interval))}"] if isinstance(interval, float) else []
+    if not given:
+        return "with its own settings"
+    return f"with {', '.join(given)} as asked, at the requests a second and a minute of its own preset"
+
+
+def _clock(at: datetime) -> str:
+    """On this machine's clock, with the day if that is another."""
+    local, today = at.astimezone(), datetime.now().astimezone().date()
+    return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%Y-%m-%d %H:%M:%S}"
 
 
 def _streams(streams: Sequence[str] | None, settings: Settings) -> tuple[str, ...]:

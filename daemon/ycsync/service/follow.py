@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 from ycsync.config import Loaded, Settings
 from ycsync.errors import UsageError, YcsyncError
@@ -19,6 +20,7 @@ from ycsync.store.work import StreamProgress, Work
 POLL_S = 0.2
 GIVE_UP_AFTER = 3  # failures in a row
 CLOSING_GAP = timedelta(seconds=2)
+WORTH_SAYING_S = 5.0  # of a wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class Outcome:
     by_service: bool = False
 
 
+class Shows(Protocol):
+    """Who is told how it stands. `next_at`: nothing is done until then, as the interval wants it."""
+
+    def __call__(self, rows: Sequence[StreamProgress], by_service: bool, next_at: datetime | None) -> None: ...
+
+
 class Follower:
     """Carries one wish through."""
 
@@ -51,7 +59,7 @@ class Follower:
         settings: Settings,
         database: Database,
         wish: Wish,
-        show: Callable[[Sequence[StreamProgress], bool], None],
+        show: Shows,
     ) -> None:
         self._loaded = loaded
         self._settings = settings
@@ -139,6 +147,7 @@ class Follower:
         self._wanted = await self._work.want(companies, streams, options, afresh=fresh)
         engine = self._engine
         paused: set[int] = set()
+        next_at: datetime | None = None
         since_check = 10.0
         while True:
             rows = tuple(
@@ -147,7 +156,9 @@ class Follower:
             if len(rows) < len(self._wanted):
                 gone = sorted({company for company, _ in self._wanted.keys() - {(row.company, row.stream) for row in rows}})
                 raise YcsyncError(f"salon {', '.join(map(str, gone))} was erased from the database meanwhile.")
-            self._show(rows, self._by_service)
+            if since_check >= 1.0:
+                next_at = await self._waits(rows)
+            self._show(rows, self._by_service, next_at)
             if (outcome := self._judge(rows, paused)) is not None:
                 return outcome
             if since_check >= 1.0:
@@ -162,6 +173,15 @@ class Follower:
                 engine.scheduler.wake()
             await asyncio.sleep(POLL_S)
             since_check += POLL_S
+
+    async def _waits(self, rows: Sequence[StreamProgress]) -> datetime | None:
+        """When the next batch begins, if all that is left waits for it, and longer than one wonders; else None."""
+        left = [row for row in rows if row.wanted_at is not None]
+        if not left or any(row.claimed_by is not None or row.batches == 0 or row.failures for row in left):
+            return None
+        streams, companies = {row.stream for row in left}, {row.company for row in left}
+        wait_s = await self._work.next_due(list(streams), list(companies), wanted_only=True)
+        return None if wait_s is None or wait_s < WORTH_SAYING_S else datetime.now(UTC) + timedelta(seconds=wait_s)
 
     async def _start(self, stack: AsyncExitStack) -> Engine:
         """No service runs (any more): this process does the work itself."""
