@@ -63,6 +63,7 @@ async def test_no_database_is_said_with_the_remedy(place: Place) -> None:
         done = await place.run(command, YCSYNC_DATABASE_URL=url)
         assert done.code == 1, done
         assert "cannot be reached" in done.err
+        assert "is YCSYNC_DATABASE_URL right?" in done.err
         assert "very-secret" not in done.err
 
 

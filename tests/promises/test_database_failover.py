@@ -32,8 +32,8 @@ from ycsync.store.migrate import migrate
 
 
 @asynccontextmanager
-async def opened(url: str, size: int = 4, **options: float) -> AsyncIterator[Database]:
-    database = await connect(url, "yclients", size=size, **options)
+async def opened(url: str, size: int = 4, timeout_s: float = 10.0) -> AsyncIterator[Database]:
+    database = await connect(url, "yclients", size=size, timeout_s=timeout_s)
     try:
         yield database
     finally:

@@ -32,3 +32,23 @@ def test_an_error_of_the_driver_says_what_to_do(raised: Exception, kind: type[Da
     assert type(told.value) is kind
     assert str(told.value).startswith("here: ")
     assert says in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("raised", "ends"),
+    [
+        (ConnectionRefusedError(), "Is it running, and is {} right?"),
+        (asyncpg.InvalidCatalogNameError(), "Create it, or correct {}."),
+        (asyncpg.InvalidPasswordError(), "Correct the URL in {}."),
+    ],
+)
+@pytest.mark.parametrize("url_from", ["YCSYNC_DATABASE_URL", "/etc/ycsync/credentials/database_url"])
+def test_a_database_that_is_not_there_names_what_gave_its_address(raised: Exception, ends: str, url_from: str) -> None:
+    with pytest.raises(DatabaseUnavailable) as told, translated("here", url_from):
+        raise raised
+    assert str(told.value).endswith(ends.format(url_from))
+
+
+def test_a_password_is_never_sent_into_the_configuration() -> None:
+    with pytest.raises(DatabaseUnavailable, match="Set YCSYNC_DATABASE_URL"), translated("here", "database.url in /etc/c"):
+        raise asyncpg.InvalidPasswordError()

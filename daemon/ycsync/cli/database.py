@@ -44,7 +44,7 @@ async def _migrate(loaded: Loaded) -> int:
     server = Server(loaded.database_url)
     url = server.start()
     try:
-        database = await connect(url, loaded.settings.database.schema_name, size=1)
+        database = await connect(url, loaded.settings.database.schema_name, size=1, url_from=loaded.database_url_from)
         try:
             ran = await migrate_schema(database)
         finally:

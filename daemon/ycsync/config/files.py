@@ -58,7 +58,9 @@ class Loaded:
     @property
     def database_url_from(self) -> str:
         """What to correct where that URL is wrong: a variable, a file, or a key of the configuration."""
-        return self.secrets.database_url_from if self.secrets.database_url else f"database.url in {self.path}"
+        if self.secrets.database_url:
+            return self.secrets.database_url_from
+        return "database.url of the running service" if self.borrowed else f"database.url in {self.path}"
 
 
 def find_config(explicit: Path | None, cwd: Path) -> Path:

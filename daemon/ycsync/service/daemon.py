@@ -71,7 +71,7 @@ class Daemon:
     async def _work(self, url: str) -> int:
         check_tokens(self.loaded.secrets)
         settings = self.loaded.settings
-        database = await connect(url, settings.database.schema_name, size=12)
+        database = await connect(url, settings.database.schema_name, size=12, url_from=self.loaded.database_url_from)
         begun = time.monotonic()
         self.beacon = Beacon(self.loaded.path, InForce.of(self.started))
         try:

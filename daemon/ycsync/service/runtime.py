@@ -46,7 +46,7 @@ async def open_database(loaded: Loaded, *, migrating: bool = False, size: int = 
     server = Server(loaded.database_url)
     url = server.start()
     try:
-        database = await connect(url, loaded.settings.database.schema_name, size=size)
+        database = await connect(url, loaded.settings.database.schema_name, size=size, url_from=loaded.database_url_from)
         try:
             if migrating:
                 if ran := await migrate(database):

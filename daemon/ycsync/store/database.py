@@ -38,6 +38,7 @@ SILENCE_S = (
 )
 HASTE_S = 0.2
 STATEMENTS = 200  # prepared ones a connection keeps
+URL_KEY = "database.url"  # where the address stands, if nothing else is known to say it
 _OPTIONS = {"application_name": "ycsync", "jit": "off"}
 _FOREIGN_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")  # other programs' words in a URL; PostgreSQL refuses them
 
@@ -105,8 +106,8 @@ def without_secret(url: str) -> str:
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
-    """Turn the driver's errors into ours; `where` is the database's address without a password."""
+def translated(where: str, url_from: str = URL_KEY) -> Iterator[None]:
+    """Turn the driver's errors into ours; `where`: the address without a password, `url_from`: what says it."""
     try:
         yield
     except _REFUSED as exc:
@@ -114,10 +115,7 @@ def translated(where: str) -> Iterator[None]:
         column = getattr(exc, "column_name", None)
         raise RowsRefused(f"PostgreSQL refused a value ({type(exc).__name__}{f', {column}' if column else ''})") from exc
     except pg.InvalidPasswordError as exc:
-        raise DatabaseUnavailable(
-            f"{where}: the password or role is not accepted. Set YCSYNC_DATABASE_URL (or the credential database_url) "
-            "to a URL with the right role and password."
-        ) from exc
+        raise DatabaseUnavailable(f"{where}: the password or role is not accepted. {_with_password(url_from)}") from exc
     except pg.InternalServerError as exc:
         if "tenant or user not found" not in str(exc).lower():
             raise DatabaseError(f"{where}: the database refused a statement ({type(exc).__name__}).") from exc
@@ -126,7 +124,7 @@ def translated(where: str) -> Iterator[None]:
             "region in the host name must be the project's: copy the URL from Connect in its dashboard."
         ) from exc
     except pg.InvalidCatalogNameError as exc:
-        raise DatabaseUnavailable(f"{where}: there is no such database. Create it, or correct database.url.") from exc
+        raise DatabaseUnavailable(f"{where}: there is no such database. Create it, or correct {url_from}.") from exc
     except pg.InsufficientPrivilegeError as exc:
         if "could not open file" in str(exc):  # the server's right, not the role's: the same SQLSTATE
             raise DatabaseUnavailable(
@@ -145,17 +143,23 @@ def translated(where: str) -> Iterator[None]:
     except pg.DiskFullError as exc:
         raise NoRoom(f"{where}: the database's disk is full. Make room; it is tried again by itself.") from exc
     except _GONE as exc:
-        raise DatabaseUnavailable(f"{where}: {_said(exc)}") from exc
+        raise DatabaseUnavailable(f"{where}: {_said(exc, url_from)}") from exc
     except pg.PostgresError as exc:
         raise DatabaseError(f"{where}: the database refused a statement ({type(exc).__name__}).") from exc
 
 
-def _said(exc: BaseException) -> str:
+def _with_password(url_from: str) -> str:
+    if url_from.startswith(URL_KEY):  # where no password may stand
+        return "Set YCSYNC_DATABASE_URL (or the credential database_url) to a URL with the right role and password."
+    return f"Correct the URL in {url_from}."
+
+
+def _said(exc: BaseException, url_from: str) -> str:
     for kind, text in _SAID:
         if isinstance(exc, kind):
             return text
     told = f": {exc.args[0]}" if isinstance(exc, _TOLD) and exc.args else ""
-    return f"the database cannot be reached ({type(exc).__name__}{told}). Is it running, and is database.url right?"
+    return f"the database cannot be reached ({type(exc).__name__}{told}). Is it running, and is {url_from} right?"
 
 
 class _Transaction(Transaction):
@@ -208,6 +212,7 @@ class Database:
         within_s: float = COMMAND_TIMEOUT_S,
         silence: _Silence | None = None,
         door: _Door | None = None,
+        url_from: str = URL_KEY,
     ) -> None:
         self.pool = pool
         self.schema = schema
@@ -215,10 +220,11 @@ class Database:
         self._within_s = within_s
         self._silence = _Silence() if silence is None else silence
         self._door = door
+        self.url_from = url_from
 
     def within(self, seconds: float) -> Database:
         """The same pool, for statements that are small: who does not answer so soon hangs."""
-        return Database(self.pool, self.schema, self.where, seconds, self._silence, self._door)
+        return Database(self.pool, self.schema, self.where, seconds, self._silence, self._door, self.url_from)
 
     @property
     def pooled(self) -> bool:
@@ -264,7 +270,7 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         try:
-            with translated(self.where):
+            with translated(self.where, self.url_from):
                 connection = await self.pool.acquire(timeout=min(ACQUIRE_S, self.patience_s))
                 try:
                     yield connection
@@ -293,10 +299,11 @@ class Database:
             self.pool.terminate()
 
 
-async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10.0) -> Database:
+async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10.0, url_from: str = URL_KEY) -> Database:
     """Open the pool and prove that the database answers.
 
-    `url`: a PostgreSQL URL. Raises DatabaseUnavailable or DatabaseError with what to do.
+    `url`: a PostgreSQL URL; `url_from`: what to correct where it is wrong. Raises DatabaseUnavailable or DatabaseError with
+    what to do.
     """
     where = without_secret(url) if "host=/" not in url else "the embedded PostgreSQL"
     try:
@@ -309,16 +316,16 @@ async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10
             max_size=size,
             max_inactive_connection_lifetime=300,
         )
-        with translated(where):
+        with translated(where, url_from):
             await pool.release(await pool.acquire(timeout=timeout_s))
     except ValueError as exc:
-        raise DatabaseUnavailable(f"{where}: this is not a PostgreSQL URL that can be used. Correct database.url.") from exc
+        raise DatabaseUnavailable(f"{where}: this is not a PostgreSQL URL that can be used. Correct {url_from}.") from exc
     except _NoTransactions as exc:
         raise DatabaseError(
             f"{where}: the pooler gives each statement another session (PgBouncer's pool_mode = statement) and refuses "
             "transactions; ycsync cannot store a page whole there. Use pool_mode = transaction or session, or connect directly."
         ) from exc
-    return Database(pool, schema, where, door=door)
+    return Database(pool, schema, where, door=door, url_from=url_from)
 
 
 class _NoTransactions(Exception):

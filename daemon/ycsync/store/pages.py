@@ -202,7 +202,7 @@ class Pages:
     async def _quarantine(self, connection: Connection, company: int, page: PageRows, rejects: Sequence[Reject]) -> None:
         """Keep what could not be stored; a payload that jsonb refuses as well is kept as text."""
         try:
-            with translated(self._database.where):
+            with translated(self._database.where, self._database.url_from):
                 async with connection.transaction():
                     await self._write_rejects(connection, company, page, rejects)
         except RowsRefused:
@@ -228,7 +228,7 @@ class Pages:
         if not rows:
             return []
         try:
-            with translated(self._database.where):
+            with translated(self._database.where, self._database.url_from):
                 async with connection.transaction():
                     await self._write(connection, company, page, rows, effect)
         except RowsRefused as exc:

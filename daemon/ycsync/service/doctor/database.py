@@ -61,7 +61,9 @@ async def look(loaded: Loaded) -> AsyncIterator[Looked]:
     database: Database | None = None
     try:
         try:
-            database = await connect(server.start(), loaded.settings.database.schema_name, size=4)
+            database = await connect(
+                server.start(), loaded.settings.database.schema_name, size=4, url_from=loaded.database_url_from
+            )
             await _server(looked, loaded, database, embedded)
             await _schema(looked, database, loaded.settings.yclients.egress)
             looked.database = database
