@@ -84,6 +84,22 @@ async def test_a_command_asks_the_running_service_and_follows_it(place: Place) -
     assert "by the service" in done.out
 
 
+async def test_a_broken_file_does_not_keep_anybody_from_stopping_the_requests(place: Place) -> None:
+    url = place.environ.pop("YCSYNC_DATABASE_URL")
+    place.config.write_text(f"{place.config.read_text()}database: {{url: '{url}'}}\n")
+    await place.start("run")
+    await place.until_log("service.ready")
+    for broken in ("yclients: {per_minute: many}\n", "preset: [\n"):
+        place.config.write_text(broken)
+        assert (await place.run("reload")).code == 2
+        paused = await place.run("pause")
+        assert paused.code == 0, paused.err
+        assert "line " in paused.err
+        assert await place.fetchval("select count(*) from yclients.pauses") == 1
+        assert "PAUSED" in (await place.run("status")).out
+        assert (await place.run("resume")).code == 0
+
+
 async def test_a_command_says_who_works_and_when_the_next_batch_begins(place: Place) -> None:
     await place.start("run")
     await place.until_log("service.ready")

@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from filled import execute as sql
-from filled import fill, make_schema, write_config
+from filled import fill, make_schema, values, write_config
 from ycsync.cli import app
 from ycsync.config import InForce
 from ycsync.errors import DatabaseUnavailable, UsageError
@@ -422,6 +422,24 @@ def test_where_the_file_leaves_doubt_the_running_service_says_which_database_is_
     finally:
         beacon.close()
     assert call(config, "pause").exit_code == 2
+
+
+def test_a_database_that_the_file_names_since_is_not_the_one_to_stop(
+    config: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service takes it with a restart; until then a pause there would stop nothing."""
+    fill(database_url)
+    monkeypatch.delenv("YCSYNC_DATABASE_URL")
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(config.parent / "run"))
+    config.write_text("database: {url: 'postgresql://me@new.example/db'}\n")
+    beacon = Beacon(config, InForce(database_url, "yclients", "default"))
+    try:
+        paused = call(config, "pause")
+    finally:
+        beacon.close()
+    assert paused.exit_code == 0, paused.stderr
+    assert "until it is restarted" in paused.stderr
+    assert values(database_url, "select count(*) from yclients.pauses") == [(1,)]
 
 
 def test_a_fault_of_ours_is_said_without_what_it_holds(

@@ -41,7 +41,8 @@ def settings_of(config: Path | None, *, level: str | None = "warning", lenient: 
     for one in loaded.mistakes:
         print(f"ycsync: {loaded.path}: {one}", file=sys.stderr)
     if loaded.borrowed:
-        print("ycsync: the database and the egress are those that the running service works with.", file=sys.stderr)
+        said = "the database and the egress are those that the running service works with until it is restarted."
+        print(f"ycsync: {said}", file=sys.stderr)
     if loaded.hidden is not None:
         raise UsageError(f"{loaded.hidden} holds the secrets and may be read by root only: run this command with sudo.")
     logs.configure(level or loaded.settings.log.level)

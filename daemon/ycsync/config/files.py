@@ -48,7 +48,7 @@ class Loaded:
     secrets: Secrets
     hidden: Path | None = None  # a folder of secrets that this user may not read, where none came from elsewhere
     mistakes: tuple[Problem, ...] = ()  # of the file, where it was read all the same: those keys have their defaults
-    borrowed: bool = False  # which database and budget is the running service's word: the file leaves doubt
+    borrowed: bool = False  # which database and budget is the running service's word, not the file's
 
     @property
     def database_url(self) -> str:
@@ -94,7 +94,8 @@ def load(path: Path, env: Mapping[str, str], *, lenient: bool = False, in_force:
     except ConfigError as error:
         mistakes = error.problems
     doubtful = any(map(_leaves_doubt, mistakes))
-    borrowed = lenient and doubtful and in_force is not None
+    # A file that was edited and not yet taken by a restart says where the service will work, not where it does.
+    borrowed = lenient and in_force is not None and (doubtful or in_force != InForce.of(settings))
     if in_force is not None and borrowed:
         settings = in_force.applied(settings)
     elif doubtful or not lenient:
