@@ -338,7 +338,7 @@ BROKEN: dict[Break, tuple[str, str, str]] = {
     poor_role: ("database", "may not make the schema yclients", "grant create on database"),
     other_owner: ("database", "belong to another role", "owner to"),
     few_connections: ("database", "may open 6 connections only", "connection limit"),
-    readable_secret: ("secrets", "may be read by other users", "chmod 600"),
+    readable_secret: ("secrets", "may be read by other users: ", "chmod 600 "),
     dangling_secret: ("secrets", "yclients_user_token leads nowhere", "Write the secret"),
     misnamed_secret: ("secrets", "user_token.txt is read by nobody", "yclients_user_token"),
 }

@@ -18,6 +18,7 @@ import pytest
 
 from ycsync.errors import DatabaseUnavailable
 from ycsync.store import pgbin
+from ycsync.store.database import connect
 from ycsync.store.embedded import EmbeddedPostgres, default_root
 
 # Started in another process: says its DSN, then waits for its end.
@@ -95,6 +96,15 @@ async def test_the_server_answers_over_its_socket_only(server: EmbeddedPostgres)
     assert await value(dsn, "SELECT current_setting('TimeZone')") == "UTC"
     assert stat.S_IMODE(server.root.stat().st_mode) == 0o700
     assert stat.S_IMODE((server.root / "data").stat().st_mode) == 0o700
+
+
+async def test_it_is_called_by_its_name_and_another_server_by_its_address(server: EmbeddedPostgres, database_url: str) -> None:
+    private = await connect(server.start(), "yclients", size=1)
+    await private.close()
+    assert private.where == "the private PostgreSQL"
+    other = await connect(database_url, "yclients", size=1)
+    await other.close()
+    assert other.where.startswith("postgresql://")
 
 
 async def test_a_second_start_keeps_the_data(root: Path) -> None:

@@ -288,7 +288,8 @@ def _recent(view: View, look: Look, room: int) -> Iterator[Text]:
             if one.outcome == "lost":  # its figures are not known
                 says += "cut off; what it had committed is kept"
             else:
-                says += f"{one.outcome}, {number(one.rows)} new rows, {number(one.requests)} requests{errors}, {seconds:.1f} s"
+                asked = f"{number(one.requests)} request{'' if one.requests == 1 else 's'}{errors}"
+                says += f"{one.outcome}, {number(one.rows)} new rows, {asked}, {seconds:.1f} s"
             yield _line(look, says, OUTCOMES.get(one.outcome, ""))
 
 

@@ -85,6 +85,8 @@ async def _look(loaded: Loaded, database: Database) -> View:
 
 def _settings(loaded: Loaded) -> Settings:
     """As the file says now: it may be edited meanwhile."""
+    if loaded.borrowed:  # of another database or budget than the running service's
+        return loaded.settings
     with suppress(ConfigError):  # the service goes on with the old ones too
         return load(loaded.path, os.environ).settings
     return loaded.settings

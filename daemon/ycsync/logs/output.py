@@ -100,6 +100,7 @@ def _render(_: WrappedLogger, __: str, event: EventDict) -> str | tuple[tuple[En
     level = str(event.pop("level"))
     name = str(event.pop("event", ""))
     now = datetime.now(UTC)
+    event = {key: value for key, value in event.items() if value is not None}  # nothing is said of what is not known
     match _output.style:
         case "journal":
             entry = Entry(

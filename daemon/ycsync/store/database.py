@@ -305,7 +305,8 @@ async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10
     `url`: a PostgreSQL URL; `url_from`: what to correct where it is wrong. Raises DatabaseUnavailable or DatabaseError with
     what to do.
     """
-    where = without_secret(url) if "host=/" not in url else "the embedded PostgreSQL"
+    # As store.embedded writes its address: nobody looks for anything there.
+    where = "the private PostgreSQL" if "@/postgres?host=%2F" in url else without_secret(url)
     try:
         door = _Door.of(url, timeout_s)
         # No least number of connections: the driver would restore it by itself, and log each failure with its stack.

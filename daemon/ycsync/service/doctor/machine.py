@@ -159,6 +159,7 @@ def _rights(folder: Path) -> Findings:
     found: Findings = []
     if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         found.append(Finding("secrets", "warn", f"{folder} is open to other users", f"chmod 700 {folder}"))
+    readable = []
     for file in sorted(folder.iterdir()):
         if not file.exists():
             found.append(Finding("secrets", "warn", f"{file} leads nowhere", "Write the secret into a file of that name."))
@@ -169,7 +170,10 @@ def _rights(folder: Path) -> Findings:
                 )
             )
         elif file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            found.append(Finding("secrets", "warn", f"{file} may be read by other users", f"chmod 600 {file}"))
+            readable.append(str(file))
+    if readable:
+        names = " ".join(readable)
+        found.append(Finding("secrets", "warn", f"may be read by other users: {names}", f"chmod 600 {names}"))
     return found
 
 
