@@ -1,6 +1,6 @@
 """How many requests and seconds does the main job take, as a whole command?
 
-    python tests/benchmarks/first_sync.py [--runs N] [--by-client] [--idle]
+    python tests/benchmarks/first_sync.py [--runs N] [--first] [--by-client] [--idle]
 
 Runs `ycsync sync` in a process of its own against the simulator in another, over loopback, into an empty embedded database,
 and prints the median of the runs with what the simulator counted. Needs nothing but the project's own environment.
@@ -151,12 +151,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--visits", type=int, default=12000)
+    parser.add_argument("--first", action="store_true", help="the first row only")
     parser.add_argument("--by-client", action="store_true", help="also one request a client: five minutes a run")
     parser.add_argument("--idle", action="store_true", help="also the processor's use of an idle service: 75 s")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     rows = []
-    for case in (*CASES, *((BY_CLIENT,) if arguments.by_client else ())):
+    chosen = CASES[:1] if arguments.first else CASES
+    for case in (*chosen, *((BY_CLIENT,) if arguments.by_client else ())):
         runs = [measure(case, arguments.clients, arguments.visits) for _ in range(1 if case is BY_CLIENT else arguments.runs)]
         rows.append(
             {
