@@ -93,7 +93,7 @@ def _line(look: Look, text: str, style: str = "") -> Text:
 
 def _wrapped(look: Look, text: str, style: str) -> Iterator[Text]:
     """What is wrong ends with what to do: where there is room, it may take three lines."""
-    room = 3 if look.height >= 24 else 1
+    room = 3 if look.height >= 24 else 2 if look.height >= 16 else 1
     parts = textwrap.wrap(look.letters(text), look.width, subsequent_indent="  ", break_on_hyphens=False)
     if len(parts) > room:
         parts[room - 1 :] = [" ".join([parts[room - 1], *(part.strip() for part in parts[room:])])]
