@@ -399,6 +399,18 @@ def test_a_mistake_that_leaves_doubt_about_the_database_or_the_budget_stops_them
         assert "systemctl stop ycsync" in result.stderr
 
 
+def test_who_may_not_see_the_service_is_not_told_that_there_is_none(
+    config: Path, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(database_url)
+    config.write_text("preset: [\n")
+    monkeypatch.setattr("ycsync.cli.common.hidden_folder", lambda *_: Path("/etc/ycsync/credentials"))
+    result = call(config, "pause")
+    assert result.exit_code == 2
+    assert "run this command with sudo" in result.stderr
+    assert "no service runs" not in result.stderr
+
+
 @DOUBTFUL
 def test_where_the_file_leaves_doubt_the_running_service_says_which_database_is_meant(
     config: Path, database_url: str, mistake: str, monkeypatch: pytest.MonkeyPatch

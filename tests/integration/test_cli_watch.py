@@ -206,7 +206,7 @@ async def test_a_database_that_hangs_holds_neither_the_picture_nor_the_end(confi
             assert "the preset takes" not in plain(small).rpartition("ycsync 0")[2]
             terminal.resize(140, 40)
             away = plain(await terminal.until("DATABASE AWAY for", LOOK_S + 3))
-            assert time.monotonic() - begun < LOOK_S + 4
+            assert time.monotonic() - begun < LOOK_S + 8
             told = re.findall(r"DATABASE AWAY for (\d+) s: .*the database does not answer", away)
             assert told
             assert int(told[0]) >= LOOK_S - 1
@@ -219,7 +219,7 @@ async def test_a_database_that_hangs_holds_neither_the_picture_nor_the_end(confi
                 await terminal.until("preset balanced", 4)
             begun = time.monotonic()
             assert await terminal.interrupt() == 0
-            assert time.monotonic() - begun < 2
+            assert time.monotonic() - begun < 5
             assert BACK in terminal.output
 
 

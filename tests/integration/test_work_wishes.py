@@ -183,6 +183,18 @@ async def test_what_is_switched_off_is_not_due_and_is_due_when_switched_on_again
     assert again <= 0
 
 
+async def test_a_full_disk_does_not_hide_how_a_command_ended(database: Database, work: Work) -> None:
+    await work.ensure([1], ["records"])
+    wishes = await work.want([1], ["records"], {})
+    await database.execute(
+        "create function no_room() returns trigger language plpgsql as "
+        "$$ begin raise exception 'could not extend file' using errcode = 'disk_full'; end $$"
+    )
+    await database.execute("create trigger no_room before update on yclients.sync_status execute function no_room()")
+    await work.unwant(wishes)  # the last that a command does: its own result is what counts
+    assert (await row(database, 1, "records"))["wanted_at"] is not None
+
+
 async def test_a_reload_does_not_cancel_what_a_command_asked_for(database: Database, work: Work, me: int) -> None:
     await work.ensure([1], STREAMS)
     await work.enabled(["records"], [1])

@@ -10,6 +10,7 @@ from systemd.machine import Machine
 
 CLIENTS = 600
 SALON = f"--clients {CLIENTS} --visits 2400 --latency 250ms --records-cap 300"
+LARGE_SALON = f"--clients {CLIENTS} --visits 9000 --latency 250ms --records-cap 300"
 SMALL_SALON = "--clients 150 --visits 900 --latency 20ms"
 COMPLETE = "1 salon, 1 complete"
 # Started is what listens: whoever starts it asks it at once.

@@ -356,6 +356,11 @@ def test_reset_goes_back_and_a_second_reset_undoes_it(tmp_path: Path) -> None:
             "preset: night\nlog: {}\ndatabase: {url: 'postgres://me:hunter@h/d'}\n",
             ("line 3: (not shown: it may hold a secret)",),
         ),
+        (
+            "log: {}\n",
+            "preset: night\nlog: {}\ndatabase: {url: 'postgres://me:hun ter/x@h/d'}\n",
+            ("line 3: (not shown: it may hold a secret)",),
+        ),
         ("log: {}\n", "preset: [\n", ("line 1: preset: [",)),
     ],
 )

@@ -16,6 +16,7 @@ import uvloop
 
 from ycsync import logs
 from ycsync.config import Loaded, find_config, load
+from ycsync.config.secrets import hidden_folder
 from ycsync.errors import ConfigError, Problem, UsageError, YcsyncError
 from ycsync.service.control import Announcement, running
 
@@ -55,6 +56,10 @@ def _leniently(path: Path) -> Loaded:
     try:
         return load(path, os.environ, lenient=True, in_force=in_force)
     except ConfigError as error:
+        if not services and (hidden := hidden_folder(os.environ, path.absolute().parent)) is not None:
+            # What an ordinary user does not see is not "no service".
+            told = f"{hidden} may be read by root only, and the service asked by root only: run this command with sudo"
+            raise ConfigError(error.source, (*error.problems, Problem(None, "", told))) from None
         # Whoever wants to stop the requests must not have to mend a file first.
         raise ConfigError(error.source, (*error.problems, Problem(None, "", _without_the_file(services)))) from None
 

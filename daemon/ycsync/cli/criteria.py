@@ -138,7 +138,7 @@ def _errors(audit: Audit) -> Criterion:
     rate = batches.errors / batches.requests if batches.requests else 0.0
     says = f"{number(batches.errors)} of {number(batches.requests)} requests in {_since(audit)}: {rate:.2%}"
     if not batches.requests:
-        says = "nothing was asked yet"
+        says = "nothing was answered" if batches.refused else "nothing was asked yet"
     if batches.refused:
         # A wrong token or a lapsed licence stops its salon and shows there; mended, it says nothing about the service.
         says += f"; {number(batches.refused)} more refused for a token, a right or a licence"

@@ -20,7 +20,7 @@ from ycsync.config.nodes import SECRET_KEY, compose, shown
 from ycsync.config.parse import is_preset_name, parse_settings, read_settings
 from ycsync.errors import ConfigError, UsageError
 
-_IN_A_URL: Final = re.compile(r"://[^/\s]*:[^/\s]*@")
+_IN_A_URL: Final = re.compile(r"://[^/@?]*:[^@]*@")  # as `parse` finds a password
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

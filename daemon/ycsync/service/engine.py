@@ -13,7 +13,7 @@ from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, new_session
 from ycsync.config import Loaded, Secrets, Settings
 from ycsync.config.secrets import missing_said
-from ycsync.errors import DatabaseUnavailable, UsageError, YcsyncError
+from ycsync.errors import DatabaseUnavailable, NoRoom, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.scheduler import Current, Scheduler, Scope
 from ycsync.store.database import Database
@@ -115,5 +115,5 @@ async def open_engine(
         try:
             async with asyncio.timeout(0.5):
                 await work.leave(limiter.owner)
-        except (DatabaseUnavailable, TimeoutError):
+        except (DatabaseUnavailable, NoRoom, TimeoutError):
             pass  # the next worker finds that this one is gone

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ycsync import __version__
-from ycsync.errors import DatabaseError, DatabaseUnavailable
+from ycsync.errors import DatabaseError, DatabaseUnavailable, NoRoom
 from ycsync.limiter import TRANSIT_S
 from ycsync.store.database import Database
 
@@ -277,7 +277,7 @@ class Work:
         """The command that asked is gone: its wishes (as `want` returned them) and options with it."""
         companies, streams = [company for company, _ in wanted], [stream for _, stream in wanted]
         command, self._command = self._command, None
-        with suppress(DatabaseUnavailable):  # then who looks for dead workers does this
+        with suppress(DatabaseUnavailable, NoRoom):  # then who looks for dead workers does this
             await self._last_word.execute(self._sql["unwant"], companies, streams, list(wanted.values()))
             if command is not None:
                 await self._last_word.execute(self._sql["leave"], command)

@@ -274,13 +274,6 @@ async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | 
     http = settings.http
     if not http.enabled:
         return [Finding("http", "skipped", "http.listen is off: no /metrics, no /readyz")]
-    if unit is not None and unit.get("LoadState") == "loaded" and path == INSTALLED and 0 < http.port < _first_open_port():
-        return [
-            Finding(
-                "http", "fail", f"the service's user may not open port {http.port} of http.listen",
-                f"Choose a port from {_first_open_port()} on, and put a web server before it if it must be this one.",
-            )
-        ]  # fmt: skip
     if path is not None and running(path):
         try:
             ours = await _answers(f"http://{http.listen}/healthz")
@@ -299,6 +292,13 @@ async def port(settings: Settings, path: Path | None, unit: Mapping[str, str] | 
                 )
             ]  # fmt: skip
         return [Finding("http", "ok", f"http://{http.listen} answers")]
+    if unit is not None and unit.get("LoadState") == "loaded" and path == INSTALLED and 0 < http.port < _first_open_port():
+        return [
+            Finding(
+                "http", "fail", f"the service's user may not open port {http.port} of http.listen",
+                f"Choose a port from {_first_open_port()} on, and put a web server before it if it must be this one.",
+            )
+        ]  # fmt: skip
     try:
         server = await asyncio.start_server(lambda _, writer: writer.close(), http.host, http.port)
     except OSError as error:
