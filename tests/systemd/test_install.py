@@ -423,7 +423,13 @@ def test_where_neither_release_starts_it_says_so_and_keeps_both(machine: Install
     assert "Nor does it start with the release from before (ycsync 0.1.0)" in said.stderr
     assert machine.run("ycsync", "--version").stdout == "ycsync 0.2.0\n"
     assert release(machine, "previous") == older
-    machine.machine.wait_for("NRestarts", "1")
+    with newer(machine, works_with_older=False), broken(machine, "service/daemon.py", "await engine.work.wake()"):
+        assert machine.machine.install("--wheels", "/root/wheels", check=False).returncode != 0
+    assert release(machine, "previous") == older  # not the one that never ran
+
+    deadline = time.monotonic() + SLOW_S
+    while machine.show("NRestarts") == "0":
+        assert time.monotonic() < deadline
     doctor = machine.run("ycsync", "doctor", check=False)
     assert doctor.returncode == 1
     assert "the service starts again and again" in doctor.stdout
