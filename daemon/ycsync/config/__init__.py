@@ -7,7 +7,7 @@ are arguments. Every mistake in a file is reported at once, each with its line, 
 from __future__ import annotations
 
 from ycsync.config.durations import format_duration, parse_duration
-from ycsync.config.edit import backup_path, reset_preset, use_preset
+from ycsync.config.edit import NotWritable, backup_path, reset_preset, use_preset
 from ycsync.config.files import INSTALLED, InForce, Loaded, find_config, load
 from ycsync.config.parse import parse_settings
 from ycsync.config.secrets import Secrets, load_secrets
@@ -36,6 +36,7 @@ __all__ = [
     "InForce",
     "Loaded",
     "Log",
+    "NotWritable",
     "Preset",
     "Secrets",
     "Settings",

@@ -23,6 +23,10 @@ from ycsync.errors import ConfigError, UsageError
 _IN_A_URL: Final = re.compile(r"://[^/@?]*:[^@]*@")  # as `parse` finds a password
 
 
+class NotWritable(UsageError):
+    """The file is another user's, or lies where nothing may be written."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Reset:
     """What going back did: the preset then in force, and what it took back besides, as "line 41: companies: [4001]"."""
@@ -170,10 +174,10 @@ def _replace(path: Path, before: str, after: str) -> None:
             raise UsageError(f"{path}: changed by someone else just now; nothing was done, try again")
         _write(real, after, like=real)
     except OSError as error:
-        remedy = ""
-        if error.errno in (errno.EACCES, errno.EPERM):
-            remedy = ": run this command with sudo, or as the file's owner with leave to write in its folder"
-        raise UsageError(f"{path}: cannot be replaced ({error.strerror}){remedy}") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            remedy = "run this command with sudo, or as the file's owner with leave to write in its folder"
+            raise NotWritable(f"{path}: cannot be replaced ({error.strerror}): {remedy}") from error
+        raise UsageError(f"{path}: cannot be replaced ({error.strerror})") from error
 
 
 def _write(target: Path, text: str, *, like: Path) -> None:

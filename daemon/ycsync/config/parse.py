@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import time, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -195,9 +196,20 @@ def _cadence(node: yaml.ScalarNode) -> timedelta | None:
 
 
 def _http(section: Section) -> Http:
-    read = section.value("listen", Http(), _listen)
+    read = replace(section.value("listen", Http(), _listen), hosts=_hosts(section))
     section.reject_unknown()
     return read
+
+
+def _hosts(section: Section) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for node in section.items("hosts"):
+        name = node.value.strip().lower().rstrip(".") if isinstance(node, yaml.ScalarNode) else ""
+        if not _is_host(name, bracketed=False):
+            message = "must be names without scheme and port, as in [status.example.org]"
+            section.problems.append(Problem(line_of(node), section.name("hosts"), message))
+        names[name] = None
+    return tuple(names)
 
 
 def _log(section: Section) -> Log:

@@ -18,6 +18,7 @@ from ycsync.config.parse import check_database_url
 from ycsync.errors import ConfigError, Problem, UsageError
 
 _LONGEST: Final = 16_384
+_SHORTEST_ADMIN: Final = 16
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
 FOLDER: Final = "credentials"  # beside the configuration
@@ -31,6 +32,7 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "login": ("YCLIENTS_LOGIN", "yclients_login"),
         "password": ("YCLIENTS_PASSWORD", "yclients_password"),
         "database_url": ("YCSYNC_DATABASE_URL", "database_url"),
+        "admin_token": ("YCSYNC_ADMIN_TOKEN", "admin_token"),
     }
 )
 """Each secret's variable and file."""
@@ -45,6 +47,7 @@ class Secrets:
     login: str | None = None
     password: str | None = None
     database_url: str | None = None
+    admin_token: str | None = None  # of the status page; None: it changes nothing
     folder: Path = field(default=Path(FOLDER), compare=False)  # where whoever writes a secret writes its file
     database_url_from: str = field(default="", compare=False)  # the variable, or the file
 
@@ -155,6 +158,14 @@ def _check_token(value: str) -> None:
         raise UsageError("holds characters that no token has (a space, a comma, a line break, a non-Latin letter)")
 
 
+def _check_admin(value: str) -> None:
+    _check_unquoted(value)
+    if not _TOKEN.fullmatch(value) or len(value) < _SHORTEST_ADMIN:
+        raise UsageError(
+            f"must be at least {_SHORTEST_ADMIN} letters and digits that nobody guesses: `openssl rand -hex 24` makes one"
+        )
+
+
 def _check_url(value: str) -> None:
     _check_unquoted(value)
     check_database_url(value)
@@ -171,5 +182,10 @@ def _check_text(value: str) -> None:
 
 
 _CHECKS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
-    {"partner_token": _check_token, "user_token": _check_token, "database_url": _check_url}
+    {
+        "partner_token": _check_token,
+        "user_token": _check_token,
+        "database_url": _check_url,
+        "admin_token": _check_admin,
+    }
 )

@@ -91,10 +91,14 @@ class DatabaseSettings:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Where the status page, the metrics and the webhooks listen. An empty host: nowhere."""
+    """Where the status page, the metrics and the webhooks listen. An empty host: nowhere.
+
+    `hosts`: names by which a browser may reach it, besides localhost and addresses; in lower case.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8787
+    hosts: tuple[str, ...] = ()
 
     @property
     def enabled(self) -> bool:
