@@ -104,9 +104,12 @@ async def test_a_bad_reload_a_pause_and_what_asks(place: Place) -> None:
     service.send_signal(signal.SIGHUP)
     await place.until_log("config.rejected")
     place.config.write_text(good, "utf-8")
-    voices = await told(place, True)  # the settings of before are in force, and the data is well
-    assert voices.told["/metrics"]["ycsync_config_last_reload_successful"] == 0.0
-    status = await place.run("status")
+    await eventually(lambda: not_ready(place), "a refused reload is a reason")
+    _, body = await place.get("/readyz")
+    assert isinstance(body, dict)
+    assert [reason for reason in body["reasons"] if "none_such" not in reason] == []
+    status = await place.run("status")  # the settings of before are in force, and the data is well
+    assert status.code == 0
     assert "none_such" in status.out
     assert (await place.run("pause")).code == 0
     paused = await place.run("sync")

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from support.place import free_port
+from support.shown import Shown, served
 from ycsync.config import Http, Settings
 from ycsync.service.control import Beacon
 from ycsync.service.doctor import Finding
 from ycsync.service.doctor.machine import port
-from ycsync.web import Health, Web
+from ycsync.web import Health
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ async def looked(config: Path, at: int) -> Finding:
 
 async def test_the_services_own_pages_are_recognised(running: Path) -> None:
     at = free_port()
-    async with Web(Http(port=at), lambda: Health(alive=False, ready=False), dict, lambda: b""):
+    async with served(at, Shown(well=Health(alive=False, ready=False))):
         said = await looked(running, at)
     assert (said.level, said.says) == ("ok", f"http://127.0.0.1:{at} answers")
 

@@ -34,7 +34,7 @@ COMMON_KEYS: Final = ("company", "stream", "batch", "preset", "phase", "error", 
 
 KEYS: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "action": "what was done instead",
+        "action": "what was done",
         "applied": "how many migrations ran",
         "assumption": "what the server was taken to do",
         "attempt": "how many times in a row it failed, this one included",
@@ -186,6 +186,13 @@ WORKER_REAPED = Event(
 HTTP_UNAVAILABLE = Event(
     "http.unavailable", "error", "http.listen cannot be opened; the sync goes on without it", ("listen", "reason"),
     "Choose another port in `http.listen`, or end the program that holds it, then `systemctl restart ycsync`.",
+)  # fmt: skip
+HTTP_DENIED = Event(
+    "http.denied", "warning", "somebody asked the status page for a change and was refused", ("reason",),
+    "Nothing, if it was you with a mistyped token. Else: who reaches `http.listen`?",
+)  # fmt: skip
+HTTP_ACTED = Event(
+    "http.acted", "info", "the status page changed something, with the admin token", ("action", "salons"),
 )  # fmt: skip
 UNEXPECTED = Event(
     "unexpected", "error", "a fault of ycsync; the work is tried again", ("task",),

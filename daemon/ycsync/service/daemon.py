@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ycsync import __version__, logs
@@ -15,11 +17,15 @@ from ycsync.config import InForce, Loaded, load, needs_restart
 from ycsync.errors import ConfigError, DatabaseError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
-from ycsync.service.control import Beacon
+from ycsync.scheduler import Scheduler
+from ycsync.service.control import RELOAD_TIMEOUT_S, Beacon
 from ycsync.service.engine import Engine, check_tokens, open_engine
+from ycsync.service.front import Front
 from ycsync.service.overview import Overview
+from ycsync.service.page import Condition, Page, Reload
 from ycsync.service.runtime import Server
 from ycsync.store.database import connect
+from ycsync.store.glance import Glances
 from ycsync.store.migrate import migrate
 from ycsync.store.report import Report
 from ycsync.web import Health, Web
@@ -45,6 +51,12 @@ class Daemon:
         self.overview = Overview()
         self.problem: str | None = None
         self.beacon: Beacon | None = None
+        self.page = Page(self._condition)
+        self.reload: Reload | None = None
+        self.reloaded = asyncio.Event()
+        self.file_preset = loaded.settings.preset
+        self.chosen_at: datetime | None = None  # the preset was, on the page
+        self.scheduler: Scheduler | None = None
         self.reason = "asked"
         self.live = False
 
@@ -98,12 +110,9 @@ class Daemon:
 
     async def _live(self, engine: Engine) -> None:
         settings = self.loaded.settings
-        web = Web(
-            settings.http,
-            lambda: self._health(engine),
-            lambda: self.overview.as_json(engine.current.settings, engine.scheduler.database_lost),
-            lambda: self.overview.measure(engine.current.settings, self.problem, engine.scheduler.database_lost),
-        )
+        self.scheduler = engine.scheduler
+        front = Front(self, engine)
+        web = Web(settings.http, front, front, self.page.events)
         async with web:
             listen = web.address
             async with asyncio.TaskGroup() as group:
@@ -111,6 +120,8 @@ class Daemon:
                     group.create_task(engine.scheduler.run(), name="scheduler"),
                     group.create_task(self._reload_on_hangup(engine), name="reload"),
                     group.create_task(self._tell(engine), name="status"),
+                    group.create_task(self._look_for_page(engine), name="glance"),
+                    group.create_task(self._publish(), name="page"),
                     group.create_task(self._watchdog(engine), name="watchdog"),
                     group.create_task(self._restart_server(engine), name="database"),
                 ]
@@ -153,9 +164,11 @@ class Daemon:
             with contextlib.suppress(DatabaseError, TimeoutError):
                 async with asyncio.timeout(TELL_S):
                     await engine.work.beat(engine.scheduler.worker, self._info())
+            self.reload = Reload(datetime.now(UTC), self.problem, restart)
             # Before whoever waits for the reload goes on: what they then read in `systemctl status` is so now.
             self.notifier.ready(self._line(engine))
             self.beacon.reloaded(self.problem, restart)
+            self.reloaded.set()
 
     async def _apply(self, engine: Engine) -> bool:
         """Tell the database what the settings want; False when it is away, and this is to be done again."""
@@ -189,9 +202,26 @@ class Daemon:
         restart = needs_restart(self.started, fresh.settings)
         self.problem = None
         self.loaded = fresh
+        self.file_preset, self.chosen_at = fresh.settings.preset, None
         engine.current.settings = fresh.settings
         logs.configure(fresh.settings.log.level)
         return restart
+
+    async def reload_now(self) -> str | None:
+        """As SIGHUP does; returns what is wrong with the file, if anything. Raises TimeoutError."""
+        self.reloaded.clear()
+        self.hangup.set()
+        async with asyncio.timeout(RELOAD_TIMEOUT_S):
+            await self.reloaded.wait()
+        return self.problem
+
+    async def choose(self, engine: Engine, preset: str) -> None:
+        """Work with another preset than the file's, until the next reload or restart."""
+        settings = dataclasses.replace(engine.current.settings, preset=preset)
+        self.loaded = dataclasses.replace(self.loaded, settings=settings)
+        self.chosen_at = None if preset == self.file_preset else datetime.now(UTC)
+        engine.current.settings = settings
+        await self._apply(engine)
 
     # --- telling and watching -----------------------------------------------------------------------------------------
 
@@ -202,7 +232,9 @@ class Daemon:
         while True:
             settings = engine.current.settings
             with contextlib.suppress(YcsyncError):
-                self.overview.update(await report.standing(self.started.yclients.egress), settings)
+                standing = await report.standing(self.started.yclients.egress)
+                self.overview.update(standing, settings)
+                self.page.update(standing, self.overview.judged)
             if (now_paused := self.overview.paused()) != paused:
                 _say_paused(now_paused - paused, paused - now_paused)
                 paused = now_paused
@@ -211,6 +243,29 @@ class Daemon:
                 said_at = time.monotonic()
             self.notifier.status(self._line(engine))
             await asyncio.sleep(STATUS_S)
+
+    async def _look_for_page(self, engine: Engine) -> None:
+        """What only the page shows, asked from the database."""
+        glances, joined = Glances(engine.database), self.page.events.joined
+        while True:
+            joined.clear()
+            with contextlib.suppress(YcsyncError):
+                await self.page.look(glances, self.started.yclients.egress)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STATUS_S):
+                    await joined.wait()
+
+    async def _publish(self) -> None:
+        """Tell whoever has the page open, whether or not the database answers."""
+        while True:
+            await self.page.events.publish()
+            await asyncio.sleep(STATUS_S)
+
+    def _condition(self) -> Condition:
+        return Condition(
+            self.loaded.settings, None if self.scheduler is None else self.scheduler.database_lost, self.reload, self.chosen_at,
+            self.file_preset, self.loaded.secrets.admin_token is not None,
+        )  # fmt: skip
 
     def _line(self, engine: Engine) -> str:
         return self.overview.line(engine.current.settings, self.problem, engine.scheduler.database_lost)
@@ -237,8 +292,9 @@ class Daemon:
                 with contextlib.suppress(YcsyncError):
                     self.server.start()
 
-    def _health(self, engine: Engine) -> Health:
-        reasons = self.overview.reasons(engine.scheduler.database_lost)
+    def health(self, engine: Engine) -> Health:
+        """For /healthz and /readyz."""
+        reasons = self.overview.reasons(engine.scheduler.database_lost, self.problem)
         return Health(alive=not self._stuck(engine), ready=not reasons, reasons=reasons)
 
 

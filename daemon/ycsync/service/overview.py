@@ -45,6 +45,11 @@ class Overview:
         self._standing = standing
         self._judged = view.judge(standing, settings)
 
+    @property
+    def judged(self) -> tuple[Judged, ...]:
+        """Every stream, as it was when the database was read last."""
+        return self._judged
+
     def hour(self) -> dict[str, int]:
         """What this process did since this was asked last, and how many streams are fresh now."""
         counts, self._counts = self._counts, Counter()
@@ -56,9 +61,14 @@ class Overview:
         """Salons whose requests a command holds; 0: all."""
         return frozenset() if self._standing is None else frozenset(self._standing.pauses)
 
-    def reasons(self, lost: datetime | None = None) -> tuple[str, ...]:
-        """Why the data is not complete and fresh; empty when it is. `lost`: since when the database is away."""
+    def reasons(self, lost: datetime | None = None, problem: str | None = None) -> tuple[str, ...]:
+        """Why not all is as it should be; empty when it is: database, settings, and data that is complete and fresh.
+
+        `lost`: since when the database is away; `problem`: why the last reload was refused.
+        """
         said = ("starting: nothing is known yet",) if self._standing is None else view.reasons(self._judged)
+        if problem is not None:
+            said = (f"the last reload was refused: {problem}", *said)
         return said if lost is None else ("the database is away", *said)
 
     def measure(self, settings: Settings, problem: str | None, lost: datetime | None) -> bytes:
@@ -69,7 +79,7 @@ class Overview:
             self._streams(),
             (0, 0) if usage is None else (usage.second, usage.minute),
             (min(preset.per_second, limits.per_second), min(preset.per_minute, limits.per_minute)),
-            ready=not self.reasons(lost),
+            ready=not self.reasons(lost, problem),
             database=lost is None,
             reload=problem is None,
         )
@@ -133,9 +143,9 @@ class Overview:
             told.append(f"next batch in {soon:.0f} s" if soon < 60 else f"next batch in {soon / 60:.0f} min")
         return f"{salons} filling" + (f" ({', '.join(told)})" if told else "")
 
-    def as_json(self, settings: Settings, lost: datetime | None) -> dict[str, Any]:
+    def as_json(self, settings: Settings, lost: datetime | None, problem: str | None = None) -> dict[str, Any]:
         """The body of /api/status: what `ycsync status --json` prints, and `ready` with its reasons."""
-        said = self.reasons(lost)
+        said = self.reasons(lost, problem)
         found: dict[str, Any] = {"ready": not said, "reasons": list(said), "preset": settings.preset}
         if self._standing is not None:
             found = {**view.as_json(self._standing, self._judged, settings), **found}

@@ -1,0 +1,294 @@
+"""What does the status page show? The same judgement as everywhere, by salon and by stream, and what happened lately.
+
+Whoever looks is told from memory: the database is asked by the service's own loops, and for what only the page needs only
+while somebody looks.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ycsync import __version__
+from ycsync.config import STREAMS, Settings, format_duration
+from ycsync.service import salons as by_salon
+from ycsync.service.salons import SalonView
+from ycsync.service.standing import Judged, instant, reload_problem
+from ycsync.service.traffic import Traffic
+from ycsync.service.verdict import Refused, Verdict, verdict
+from ycsync.store.glance import AtWork, Ended, Glance, Glances, Quarantined
+from ycsync.store.report import Standing
+from ycsync.web import Events, Query
+
+BATCHES, ERRORS, QUARANTINED = 30, 30, 30
+RECENT = 6  # buckets of traffic that each message has
+OVERLAP_S = 10.0  # a request that was granted meanwhile may be told late
+SPEED_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The last reload: when, what was wrong with the file, and which keys wait for a restart."""
+
+    at: datetime
+    problem: str | None = None
+    restart_needed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How the service itself is. `chosen_at`: its preset was chosen on the page, and not by the file."""
+
+    settings: Settings
+    lost: datetime | None = None
+    reload: Reload | None = None
+    chosen_at: datetime | None = None
+    file_preset: str = ""
+    admin: bool = False
+
+
+@dataclass(slots=True)
+class _Speed:
+    """Rows a second of the streams that fill, over the last SPEED_S."""
+
+    done: dict[tuple[int, str], int] = field(default_factory=dict)
+    steps: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, judged: Sequence[Judged], now: float) -> None:
+        """What is stored now; `now` on the monotonic clock."""
+        done = {(one.row.company, one.row.stream): one.row.done for one in judged if one.state in ("filling", "waiting")}
+        step = sum(max(0, rows - self.done[key]) for key, rows in done.items() if key in self.done)
+        self.done = done
+        self.steps.append((now, step))
+        while self.steps[0][0] < now - SPEED_S:
+            self.steps.popleft()
+
+    def rows_s(self) -> float | None:
+        """None while nothing fills."""
+        if not self.done or len(self.steps) < 2:
+            return None
+        return sum(step for _, step in list(self.steps)[1:]) / max(1.0, self.steps[-1][0] - self.steps[0][0])
+
+
+class Page:
+    """The page's figures."""
+
+    def __init__(self, condition: Callable[[], Condition]) -> None:
+        self._condition = condition
+        self.events = Events(self.sections)
+        self.started_at = datetime.now(UTC)
+        self._traffic = Traffic()
+        self._asked = 0.0  # the database's clock at the last look at the requests
+        self._glance = Glance()
+        self._standing: Standing | None = None
+        self._judged: tuple[Judged, ...] = ()
+        self._read = 0.0  # on the monotonic clock, when the standing was read
+        self._salons: dict[int, SalonView] = {}
+        self._titles: dict[int, str] = {}
+        self._version = 0
+        self._speed = _Speed()
+
+    # --- what is heard ------------------------------------------------------------------------------------------------
+
+    def update(self, standing: Standing, judged: tuple[Judged, ...]) -> None:
+        """How everything stands."""
+        self._standing, self._judged, self._read = standing, judged, time.monotonic()
+        self._speed.add(judged, self._read)
+        self._titles = {salon.id: salon.title for salon in standing.salons}
+
+    async def look(self, glances: Glances, egress: str) -> None:
+        """Ask the database. Raises DatabaseError."""
+        now, left = await glances.left(egress, self._asked - OVERLAP_S if self._asked else 0.0)
+        self._asked = now
+        self._traffic.add(left, now)
+        if self.events.listeners:
+            self._glance = await glances.glance(BATCHES, QUARANTINED)
+
+    # --- what is told -------------------------------------------------------------------------------------------------
+
+    def traffic(self) -> dict[str, Any]:
+        """The requests of the last hour, see traffic.Traffic.series."""
+        return self._traffic.series()
+
+    def salons(self, query: Query) -> dict[str, Any]:
+        """One window of the table."""
+        self._group(self._condition().settings)
+        return {"version": self._version, **by_salon.window(self._salons.values(), query)}
+
+    def known(self) -> frozenset[int]:
+        """The salons that there are."""
+        return frozenset(one.row.company for one in self._judged)
+
+    def _verdict(self, condition: Condition) -> Verdict:
+        problem = condition.reload
+        refused = None if problem is None or problem.problem is None else Refused(problem.problem, problem.at)
+        known = self._standing is not None
+        pauses = self._standing.pauses if self._standing is not None else {}
+        judged = self._judged if known else None
+        return verdict(judged, condition.settings, pauses, lost=condition.lost, refused=refused)
+
+    def sections(self) -> dict[str, Any]:
+        """Everything but the table, by section; see `Events`."""
+        condition = self._condition()
+        settings, standing = condition.settings, self._standing
+        self._group(settings)
+        told = {
+            "clock": self._now().timestamp(),
+            "service": {"version": __version__, "pid": os.getpid(), "started_at": instant(self.started_at)},
+            "verdict": _verdict(self._verdict(condition)),
+            "settings": _settings(condition),
+            "traffic": self._traffic.series(RECENT),
+            "streams": _streams(self._judged, settings, self._now()),
+            "salons": {
+                "version": self._version,
+                "total": len(self._salons),
+                "states": Counter(one.state for one in self._salons.values()),
+            },
+            "batches": {
+                "at_work": [self._told(one) for one in self._glance.at_work],
+                "ended": [self._told(one) for one in self._glance.ended],
+            },
+            "errors": _errors(self._judged),
+            "quarantine": {
+                "total": sum(one.row.quarantined for one in self._judged),
+                "shown": [self._told(one) for one in self._glance.quarantined],
+            },
+        }  # fmt: skip
+        if standing is not None:
+            told |= _standing(standing, settings, self._speed.rows_s(), self._glance.hour_rows)
+        return told
+
+    def _told(self, one: AtWork | Ended | Quarantined) -> dict[str, Any]:
+        """With its instants as text, and the salon's title."""
+        told = {name: getattr(one, name) for name in one.__dataclass_fields__}
+        told = {key: instant(value) if isinstance(value, datetime) else value for key, value in told.items()}
+        return {**told, "title": self._titles.get(one.company)}
+
+    def _now(self) -> datetime:
+        """By the database's clock."""
+        if self._standing is None:
+            return datetime.now(UTC)
+        return self._standing.now + timedelta(seconds=time.monotonic() - self._read)
+
+    def _group(self, settings: Settings) -> None:
+        """Bring the salons up to date; those of which nothing changed stay the same objects."""
+        salons = by_salon.grouped(self._judged, settings, self._salons)
+        if salons.keys() != self._salons.keys() or any(salons[key] is not self._salons[key] for key in salons):
+            self._version += 1
+        self._salons = salons
+
+
+def _verdict(found: Verdict) -> dict[str, Any]:
+    return {
+        "state": found.state,
+        "said": found.said,
+        "since": instant(found.since),
+        "share": None if found.share is None else round(found.share, 4),
+        "eta_s": None if found.eta_s is None else round(found.eta_s),
+        "eta_range_s": None if found.eta_range_s is None else [round(each) for each in found.eta_range_s],
+        "troubles": [
+            {"what": one.what, "todo": one.todo, "since": instant(one.since), "more": one.more} for one in found.troubles
+        ],
+    }
+
+
+def _settings(condition: Condition) -> dict[str, Any]:
+    settings, reload = condition.settings, condition.reload
+    preset = settings.active
+    return {
+        "preset": settings.preset,
+        "chosen_at": instant(condition.chosen_at),
+        "file_preset": condition.file_preset,
+        "presets": list(settings.presets),
+        "keys": {
+            "batch_size": str(preset.batch_size),
+            "interval": format_duration(preset.interval),
+            "per_minute": str(preset.per_minute),
+            "per_second": str(preset.per_second),
+            "min_delay": format_duration(preset.min_delay),
+            "max_retries": str(preset.max_retries),
+            "recheck_days": str(preset.recheck_days),
+            **({} if preset.start_at is None else {"start_at": f"{preset.start_at:%H:%M}"}),
+        },
+        "reload": None
+        if reload is None
+        else {"at": instant(reload.at), "problem": reload.problem, "restart_needed": list(reload.restart_needed)},
+        "admin": condition.admin,
+    }
+
+
+def _streams(judged: Sequence[Judged], settings: Settings, now: datetime) -> list[dict[str, Any]]:
+    """Each stream over all salons: how many are in which state, and how old the proofs are."""
+    found = []
+    for stream in STREAMS:
+        on = [one for one in judged if one.row.stream == stream and one.row.company and one.state != "off"]
+        if not on:
+            continue
+        cadence = settings.streams.get(stream) or STREAMS[stream]
+        proofs = sorted(one.row.proved_as_of for one in on if one.row.proved_as_of is not None)
+        found.append(
+            {
+                "stream": stream,
+                "every_s": cadence.total_seconds(),
+                "salons": len(on),
+                "states": Counter(one.state for one in on),
+                "oldest": instant(proofs[0]) if len(proofs) == len(on) else None,
+                "median": instant(proofs[len(proofs) // 2]) if proofs else None,
+                "rows": sum(one.row.done for one in on),
+            }
+        )
+    return found
+
+
+def _errors(judged: Sequence[Judged]) -> dict[str, Any]:
+    wrong = [one for one in judged if one.row.last_error is not None and one.state != "off"]
+    wrong.sort(key=lambda one: (one.row.error_since is None, one.row.error_since), reverse=True)
+    return {
+        "total": len(wrong),
+        "shown": [
+            {
+                "company": one.row.company, "title": one.title, "stream": one.row.stream, "state": one.state,
+                "error": one.row.last_error, "code": one.row.error_code, "since": instant(one.row.error_since),
+                "failures": one.row.failures,
+            }
+            for one in wrong[:ERRORS]
+        ],
+    }  # fmt: skip
+
+
+def _standing(standing: Standing, settings: Settings, rows_s: float | None, hour_rows: int) -> dict[str, Any]:
+    usage, limits, preset = standing.usage, settings.yclients, settings.active
+    return {
+        "as_of": instant(standing.now),
+        "requests": {
+            "second": usage.second,
+            "minute": usage.minute,
+            "limit_second": limits.per_second,
+            "limit_minute": limits.per_minute,
+            "preset_second": min(preset.per_second, limits.per_second),
+            "preset_minute": min(preset.per_minute, limits.per_minute),
+            "throttled": usage.throttled,
+            "throttled_at": instant(usage.throttled_at),
+            "blocked_until": instant(usage.blocked_until),
+        },
+        "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "services": [
+            {
+                "role": worker.role, "pid": worker.pid, "version": worker.version, "egress": worker.egress,
+                "started_at": instant(worker.started_at), "preset": worker.info.get("preset"),
+                "reload_problem": reload_problem(worker.info),
+            }
+            for worker in standing.workers
+        ],
+        "hour": {
+            "batches": standing.hour.batches, "failed": standing.hour.failed, "requests": standing.hour.requests,
+            "errors": standing.hour.errors, "throttled": standing.hour.throttled, "working": standing.hour.working,
+            "rows": hour_rows,
+        },
+        "rows_s": None if rows_s is None else round(rows_s),
+    }  # fmt: skip
