@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ycsync.config import Http
-from ycsync.web import Events, Health, Query, Refusal, Web
+from ycsync.web import Events, FirstWords, Health, Query, Refusal, Web
 
 TOKEN = "an-admin-token-for-tests"
 
@@ -31,6 +31,9 @@ class Shown:
 
     def status(self) -> dict[str, Any]:
         return self.state
+
+    def first_words(self) -> FirstWords:
+        return FirstWords("complete", "Complete & <fresh>")
 
     def salons(self, query: Query) -> dict[str, Any]:
         self.asked.append(query)

@@ -9,7 +9,7 @@ from ycsync.config import NotWritable, use_preset
 from ycsync.errors import ConfigError, DatabaseError, UsageError
 from ycsync.logs import HTTP_ACTED, emit, get_logger
 from ycsync.service.engine import Engine
-from ycsync.web import Health, Query, Refusal
+from ycsync.web import FirstWords, Health, Query, Refusal
 
 if TYPE_CHECKING:
     from ycsync.service.daemon import Daemon
@@ -35,6 +35,9 @@ class Front:
     def status(self) -> dict[str, Any]:
         engine, daemon = self._engine, self._daemon
         return daemon.overview.as_json(engine.current.settings, engine.scheduler.database_lost, daemon.problem)
+
+    def first_words(self) -> FirstWords:
+        return self._daemon.page.first_words()
 
     def salons(self, query: Query) -> dict[str, Any]:
         return self._daemon.page.salons(query)

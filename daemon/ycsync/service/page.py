@@ -23,7 +23,7 @@ from ycsync.service.traffic import Traffic
 from ycsync.service.verdict import Refused, Verdict, verdict
 from ycsync.store.glance import AtWork, Ended, Glance, Glances, Quarantined
 from ycsync.store.report import Standing
-from ycsync.web import Events, Query
+from ycsync.web import Events, FirstWords, Query
 
 BATCHES, ERRORS, QUARANTINED = 30, 30, 30
 RECENT = 6  # buckets of traffic that each message has
@@ -119,6 +119,11 @@ class Page:
         """One window of the table."""
         self._group(self._condition().settings)
         return {"version": self._version, **by_salon.window(self._salons.values(), query)}
+
+    def first_words(self) -> FirstWords:
+        """The verdict, for a page that has not asked yet."""
+        found = self._verdict(self._condition())
+        return FirstWords(found.state, found.said, f"What to do: {found.troubles[0].todo}" if found.troubles else "")
 
     def known(self) -> frozenset[int]:
         """The salons that there are."""

@@ -18,7 +18,7 @@ from ycsync.metrics import CONTENT_TYPE
 from ycsync.web.admin import LONGEST_BODY, Actions, Admin
 from ycsync.web.events import Events
 from ycsync.web.guard import HEADERS, is_host_known
-from ycsync.web.page import FILES, asset
+from ycsync.web.page import FILES, FirstWords, asset, page
 from ycsync.web.query import Query
 
 SERVICE = "ycsync"  # who answers: a port may be somebody else's
@@ -47,6 +47,9 @@ class Source(Protocol):
 
     def status(self) -> dict[str, Any]:
         """For /api/status."""
+
+    def first_words(self) -> FirstWords:
+        """For the page itself."""
 
     def salons(self, query: Query) -> dict[str, Any]:
         """For /api/salons."""
@@ -138,8 +141,10 @@ class Web:
 
     # --- the page ---------------------------------------------------------------------------------------------------------
 
-    async def _page(self, request: web.Request) -> web.Response:
-        return _asset(request, "index.html")
+    async def _page(self, _request: web.Request) -> web.Response:
+        response = web.Response(body=page(self._source.first_words()), content_type="text/html", charset="utf-8")
+        response.enable_compression()
+        return response
 
     async def _file(self, request: web.Request) -> web.Response:
         name = request.match_info["file"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from string import Template
 from typing import Final
 
 FILES: Final = {
@@ -41,3 +43,18 @@ def asset(name: str) -> Asset:
     body = resources.files(__name__).joinpath(name).read_bytes()
     tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     return Asset(FILES[name], body, gzip.compress(body, 9, mtime=0), tag)
+
+
+@dataclass(frozen=True, slots=True)
+class FirstWords:
+    """What the page says before it has asked anything: the verdict's state, its sentence and what to do."""
+
+    state: str
+    said: str
+    more: str = ""
+
+
+def page(words: FirstWords) -> bytes:
+    """The page, which begins with the verdict: who looks needs no second question."""
+    text = Template(asset("index.html").body.decode())
+    return text.substitute(state=html.escape(words.state), said=html.escape(words.said), more=html.escape(words.more)).encode()

@@ -1,6 +1,7 @@
 // How many requests left in the last hour, beside what the preset and YCLIENTS allow?
 import { clock, el, fill, number, put } from "./words.js";
 
+let uPlot = null; // the library, once it is wanted
 const BUCKET_S = 10;
 const HOUR_S = 3600;
 const buckets = new Map(); // when it began -> [in any second, in any minute]
@@ -28,6 +29,17 @@ export async function load() {
   } catch {
     asked = false; // the next message tries again
   }
+}
+
+let fetching = false;
+
+/** After the first words are there: they do not wait for it. */
+async function fetchLibrary() {
+  if (fetching) return;
+  fetching = true;
+  document.head.append(el("link", { rel: "stylesheet", href: "uPlot.css" }));
+  uPlot = (await import("./uPlot.js")).default;
+  draw();
 }
 
 /** What the preset and YCLIENTS allow. */
@@ -96,6 +108,7 @@ export function redraw() {
 
 function draw() {
   if (!limits || !buckets.size || document.hidden) return;
+  if (!uPlot) return fetchLibrary();
   if (!plots.length) plots = [makePlot("minute", 1), makePlot("second", 0)];
   for (const { plot, which, said, box } of plots) {
     plot.setData(columns(which).data);

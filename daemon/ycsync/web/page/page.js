@@ -28,6 +28,7 @@ function hear(news) {
   heard = Date.now();
   lost = false;
   Object.assign(state, news);
+  document.querySelector("main").hidden = false;
   if (news.clock) setClock(news.clock);
   if (news.requests) setLimits(news.requests);
   if (news.traffic?.at.length) add(news.traffic);
@@ -130,4 +131,6 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 setInterval(watch, 1000);
-connect();
+// The verdict stands in the page: it is painted before the rest is asked for. A hidden page is not painted at all.
+if (document.hidden) connect();
+else requestAnimationFrame(() => setTimeout(connect));
