@@ -28,6 +28,7 @@ from ycsync.store.database import connect
 from ycsync.store.glance import Glances
 from ycsync.store.migrate import migrate
 from ycsync.store.report import Report
+from ycsync.store.watch import Watch
 from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
@@ -119,9 +120,9 @@ class Daemon:
                 tasks = [
                     group.create_task(engine.scheduler.run(), name="scheduler"),
                     group.create_task(self._reload_on_hangup(engine), name="reload"),
+                    group.create_task(self._look(engine), name="look"),
                     group.create_task(self._tell(engine), name="status"),
                     group.create_task(self._look_for_page(engine), name="glance"),
-                    group.create_task(self._publish(), name="page"),
                     group.create_task(self._watchdog(engine), name="watchdog"),
                     group.create_task(self._restart_server(engine), name="database"),
                 ]
@@ -225,23 +226,32 @@ class Daemon:
 
     # --- telling and watching -----------------------------------------------------------------------------------------
 
-    async def _tell(self, engine: Engine) -> None:
-        """STATUS of `systemctl status`: progress, ETA, and what is wrong."""
-        report = Report(engine.database)
-        said_at, paused = time.monotonic(), frozenset[int]()
+    async def _look(self, engine: Engine) -> None:
+        """Ask the database how everything stands."""
+        watch = Watch(Report(engine.database))
+        paused = frozenset[int]()
         while True:
-            settings = engine.current.settings
             with contextlib.suppress(YcsyncError):
-                standing = await report.standing(self.started.yclients.egress)
-                self.overview.update(standing, settings)
+                standing = await watch.standing(self.started.yclients.egress)
+                self.overview.update(standing, engine.current.settings)
                 self.page.update(standing, self.overview.judged)
             if (now_paused := self.overview.paused()) != paused:
                 _say_paused(now_paused - paused, paused - now_paused)
                 paused = now_paused
+            await asyncio.sleep(STATUS_S)
+
+    async def _tell(self, engine: Engine) -> None:
+        """STATUS of `systemctl status`: progress, ETA, and what is wrong; and the same for whoever has the page open.
+
+        Whether or not the database answers.
+        """
+        said_at = time.monotonic()
+        while True:
             if time.monotonic() - said_at >= ALIVE_S:
                 emit(_log, logs.SERVICE_ALIVE, **self.overview.hour())
                 said_at = time.monotonic()
             self.notifier.status(self._line(engine))
+            await self.page.events.publish()
             await asyncio.sleep(STATUS_S)
 
     async def _look_for_page(self, engine: Engine) -> None:
@@ -254,12 +264,6 @@ class Daemon:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATUS_S):
                     await joined.wait()
-
-    async def _publish(self) -> None:
-        """Tell whoever has the page open, whether or not the database answers."""
-        while True:
-            await self.page.events.publish()
-            await asyncio.sleep(STATUS_S)
 
     def _condition(self) -> Condition:
         return Condition(

@@ -10,6 +10,7 @@ from ycsync.api import Attempt
 from ycsync.config import Settings
 from ycsync.metrics import Metrics, StreamState
 from ycsync.service import standing as view
+from ycsync.service.judging import Judging
 from ycsync.service.standing import Judged
 from ycsync.store.report import Standing
 from ycsync.store.work import BatchTotals, Claim
@@ -25,6 +26,7 @@ class Overview:
         self._counts: Counter[str] = Counter()
         self._standing: Standing | None = None
         self._judged: tuple[Judged, ...] = ()
+        self._judging = Judging()
 
     def attempt(self, attempt: Attempt) -> None:
         """One request went as it did."""
@@ -43,7 +45,7 @@ class Overview:
     def update(self, standing: Standing, settings: Settings) -> None:
         """What the database says, every two seconds."""
         self._standing = standing
-        self._judged = view.judge(standing, settings)
+        self._judged = self._judging.judge(standing, settings)
 
     @property
     def judged(self) -> tuple[Judged, ...]:

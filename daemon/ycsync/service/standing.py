@@ -45,7 +45,7 @@ New keys may be added; none is renamed or removed."""
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database.
+    """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database, when it was judged.
 
     `next_s`: what fills or waits does nothing until then, when its next batch begins.
     """
@@ -82,10 +82,11 @@ def judge(standing: Standing, settings: Settings) -> tuple[Judged, ...]:
     titles = {salon.id: salon.title for salon in standing.salons}
     order = {stream: n for n, stream in enumerate(STREAMS)}
     keys = sorted(rows, key=lambda key: (key[0], order.get(key[1], len(order)), key[1]))
-    return tuple(_judged(rows[key], titles.get(key[0]), key[0] in wanted, standing, settings) for key in keys)
+    return tuple(judge_one(rows[key], titles.get(key[0]), key[0] in wanted, standing, settings) for key in keys)
 
 
-def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing, settings: Settings) -> Judged:
+def judge_one(row: StreamRow, title: str | None, wanted: bool, standing: Standing, settings: Settings) -> Judged:
+    """One stream; `wanted`: its salon is one of `wanted_companies`."""
     listing = row.company == 0
     cadence = settings.streams.get(row.stream)
     if listing or row.stream == "companies":
@@ -94,7 +95,7 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
         on = listing or (wanted and settings.streams.get(row.stream) is not None)
     else:
         on = wanted and cadence is not None
-    lag_s = None if row.proved_as_of is None else max(0.0, (standing.now - row.proved_as_of).total_seconds())
+    lag = lag_s(row, standing.now)
     state: State
     if not on or cadence is None:
         state = "off"
@@ -102,19 +103,29 @@ def _judged(row: StreamRow, title: str | None, wanted: bool, standing: Standing,
         state = "stopped"
     elif row.phase in ("filling", "closing"):
         state = "filling"
-    elif row.phase == "new" or lag_s is None:
+    elif row.phase == "new" or lag is None:
         state = "waiting"
     else:
-        state = "fresh" if lag_s <= fresh_for(cadence).total_seconds() else "stale"
+        state = "fresh" if lag <= fresh_for(cadence).total_seconds() else "stale"
     paused = 0 in standing.pauses or row.company in standing.pauses
-    at_work = row.working or any(worker.role in ("service", "sync") for worker in standing.workers)
-    left = eta(row, standing.now, settings.active.interval) if state == "filling" and at_work and not paused else None
+    moving = state in ("filling", "waiting") and not paused and (row.working or at_work(standing))
+    left = eta(row, standing.now, settings.active.interval) if moving and state == "filling" else None
     next_s = None
-    if state in ("filling", "waiting") and at_work and not paused and not row.working and row.due_at is not None:
+    if moving and not row.working and row.due_at is not None:
         next_s = max(0.0, (row.due_at - standing.now).total_seconds())
     if left is None:
-        return Judged(row, title, state, lag_s, None, paused, next_s=next_s)
-    return Judged(row, title, state, lag_s, left.likely_s, paused, (left.low_s, left.high_s), next_s)
+        return Judged(row, title, state, lag, None, paused, next_s=next_s)
+    return Judged(row, title, state, lag, left.likely_s, paused, (left.low_s, left.high_s), next_s)
+
+
+def lag_s(row: StreamRow, now: datetime) -> float | None:
+    """Everything that changed longer ago is in the database; None: it never was complete."""
+    return None if row.proved_as_of is None else max(0.0, (now - row.proved_as_of).total_seconds())
+
+
+def at_work(standing: Standing) -> bool:
+    """Does anybody work the queue?"""
+    return any(worker.role in ("service", "sync") for worker in standing.workers)
 
 
 def fresh_for(cadence: timedelta) -> timedelta:
@@ -216,7 +227,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
                 "eta_range_s": None if one.eta_range_s is None else [round(each) for each in one.eta_range_s],
                 "next_s": None if one.next_s is None else round(one.next_s),
                 "last_success_at": instant(one.row.last_success_at),
-                "lag_s": None if one.lag_s is None else round(one.lag_s, 1),
+                "lag_s": None if (lag := lag_s(one.row, standing.now)) is None else round(lag, 1),
                 "requests": one.row.requests,
                 "quarantined": one.row.quarantined,
                 "paused": one.paused,

@@ -6,7 +6,17 @@ select now()
 -- Every salon that the database knows; `listed`: YCLIENTS still lists it and it is active.
 select id, title, active and deleted_at is null as listed from @schema.companies order by id
 
+-- name: news
+-- For the next look: the oldest transaction that runs now, how many streams there are, and whether salons changed since the last.
+-- $1 that transaction of the last look. Numbers of transactions begin again after 2^32: half of them are later, half earlier.
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin, (select count(*) from @schema.sync_status) as rows,
+       $1::bigint is null or exists (
+           select from @schema.companies c
+           where (c.xmin::text::bigint - $1 % 4294967296 + 4294967296) % 4294967296 < 2147483648
+       ) as salons
+
 -- name: streams
+-- $1 null: all; else those that changed since the oldest transaction of the last look, and those that fill.
 -- How each stream stands, and for those that fill: how many batches of the pass ended because they were full (one that was
 -- stopped or cut off tells nothing of what a batch holds), and how long all of them worked.
 -- The first batch of a pass starts before its first answer, hence the hour.
@@ -35,6 +45,8 @@ select s.company_id as company, s.stream, s.phase, s.expected, s.done, s.request
 from @schema.sync_status s
 left join worked w on w.company_id = s.company_id and w.stream = s.stream
 left join bad on bad.company_id = s.company_id and bad.stream = s.stream
+where $1::bigint is null or s.phase in ('filling', 'closing')
+   or (s.xmin::text::bigint - $1 % 4294967296 + 4294967296) % 4294967296 < 2147483648
 order by s.company_id, s.stream
 
 -- name: usage

@@ -129,6 +129,19 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class News:
+    """What changed since another look. `standing`: with those streams alone, and with the salons if `salons`.
+
+    `xmin`: what to ask with the next time; `rows`: how many streams there are in all.
+    """
+
+    standing: Standing
+    salons: bool
+    xmin: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """What the success criteria are judged by, of the same instant as `standing`."""
 
@@ -176,6 +189,12 @@ class Report:
         async with self._moment() as connection:
             return await self._standing(connection, egress)
 
+    async def news(self, egress: str, since: int | None) -> News:
+        """What changed since the look whose `xmin` was `since`; None: everything."""
+        async with self._moment() as connection:
+            head = await _one(connection, self._sql["news"], since)
+            return News(await self._standing(connection, egress, since, salons=head["salons"]), **head)
+
     async def audit(self, egress: str, companies: Sequence[int] | None = None) -> Audit:
         """What the success criteria are judged by. `companies`: None: all that are listed."""
         async with self._moment() as connection:
@@ -218,11 +237,14 @@ class Report:
         """How large each listed salon is."""
         return tuple(SalonCounts(**row) for row in await self._database.fetch(self._sql["counts"]))
 
-    async def _standing(self, connection: Connection, egress: str) -> Standing:
+    async def _standing(
+        self, connection: Connection, egress: str, since: int | None = None, *, salons: bool = True
+    ) -> Standing:
+        listed = await connection.fetch(self._sql["salons"]) if salons else []
         return Standing(
             now=await connection.fetchval(self._sql["now"]),
-            salons=tuple(Salon(**row) for row in await connection.fetch(self._sql["salons"])),
-            streams=tuple(StreamRow(**row) for row in await connection.fetch(self._sql["streams"])),
+            salons=tuple(Salon(**row) for row in listed),
+            streams=tuple(StreamRow(**row) for row in await connection.fetch(self._sql["streams"], since)),
             usage=Usage(**await _one(connection, self._sql["usage"], egress)),
             workers=tuple(
                 Worker(**{**row, "info": json.loads(row["info"])}) for row in await connection.fetch(self._sql["workers"])
