@@ -32,7 +32,8 @@ from ycsync.store.watch import Watch
 from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
-STATUS_S = 2.0
+STATUS_S, SELDOM_S = 2.0, 5.0  # between two looks at everything: as a rule, and at most
+SHARE = 0.004  # of a core, for looking and for telling
 ALIVE_S = 3600.0
 TELL_S = 2.0
 RETRY_S = 1.0
@@ -229,16 +230,18 @@ class Daemon:
     async def _look(self, engine: Engine) -> None:
         """Ask the database how everything stands."""
         watch = Watch(Report(engine.database))
-        paused = frozenset[int]()
+        paused, cost_s = frozenset[int](), 0.0
         while True:
             with contextlib.suppress(YcsyncError):
                 standing = await watch.standing(self.started.yclients.egress)
+                begun = time.thread_time()
                 self.overview.update(standing, engine.current.settings)
                 self.page.update(standing, self.overview.judged)
+                cost_s = time.thread_time() - begun
             if (now_paused := self.overview.paused()) != paused:
                 _say_paused(now_paused - paused, paused - now_paused)
                 paused = now_paused
-            await asyncio.sleep(STATUS_S)
+            await asyncio.sleep(_pause(cost_s))
 
     async def _tell(self, engine: Engine) -> None:
         """STATUS of `systemctl status`: progress, ETA, and what is wrong; and the same for whoever has the page open.
@@ -250,9 +253,10 @@ class Daemon:
             if time.monotonic() - said_at >= ALIVE_S:
                 emit(_log, logs.SERVICE_ALIVE, **self.overview.hour())
                 said_at = time.monotonic()
+            begun = time.thread_time()
             self.notifier.status(self._line(engine))
             await self.page.events.publish()
-            await asyncio.sleep(STATUS_S)
+            await asyncio.sleep(_pause(time.thread_time() - begun))
 
     async def _look_for_page(self, engine: Engine) -> None:
         """What only the page shows, asked from the database."""
@@ -300,6 +304,11 @@ class Daemon:
         """For /healthz and /readyz."""
         reasons = self.overview.reasons(engine.scheduler.database_lost, self.problem)
         return Health(alive=not self._stuck(engine), ready=not reasons, reasons=reasons)
+
+
+def _pause(cost_s: float) -> float:
+    """Until the next time: with thousands of salons, looking and telling take no more than their share of the processor."""
+    return min(SELDOM_S, max(STATUS_S, cost_s / SHARE))
 
 
 def _say_paused(held: frozenset[int], let: frozenset[int]) -> None:

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 
 from ycsync.config import STREAMS, Settings
 from ycsync.service.standing import Judged, at_work, fresh_for, judge, judge_one, wanted_companies
-from ycsync.store.report import Standing
+from ycsync.store.report import Standing, StreamRow
 
-_ALWAYS = datetime.min.replace(tzinfo=UTC)
+_ALWAYS, _NEVER = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Judging:
@@ -23,6 +23,8 @@ class Judging:
         self._wanted: frozenset[int] = frozenset()
         self._found: tuple[Judged, ...] = ()
         self._until: list[datetime | None] = []  # each one's judgement holds until then; None: until its row changes
+        self._next = _ALWAYS  # when the first of them may change by time alone
+        self._streams: tuple[StreamRow, ...] = ()
         self._rows = 0
 
     def judge(self, standing: Standing, settings: Settings) -> tuple[Judged, ...]:
@@ -33,7 +35,11 @@ class Judging:
             self._wanted = frozenset(wanted_companies(standing, settings))
             self._found = judge(standing, settings)
             self._until = [_until(one, settings) for one in self._found]
+            self._streams, self._next = standing.streams, self._soonest()
             return self._found
+        if standing.streams is self._streams and standing.now < self._next:
+            return self._found
+        self._streams = standing.streams
         rows = {(row.company, row.stream): row for row in standing.streams}
         found: list[Judged] | None = None
         for n, (one, until) in enumerate(zip(self._found, self._until, strict=True)):
@@ -47,7 +53,11 @@ class Judging:
                 self._until[n] = _until(again, settings)
         if found is not None:
             self._found = tuple(found)
+        self._next = self._soonest()
         return self._found
+
+    def _soonest(self) -> datetime:
+        return min((until for until in self._until if until is not None), default=_NEVER)
 
 
 def _until(one: Judged, settings: Settings) -> datetime | None:

@@ -27,6 +27,7 @@ class Overview:
         self._standing: Standing | None = None
         self._judged: tuple[Judged, ...] = ()
         self._judging = Judging()
+        self._said: tuple[tuple[Judged, ...] | None, list[str]] = (None, [])  # of the salons, and what it was said of
 
     def attempt(self, attempt: Attempt) -> None:
         """One request went as it did."""
@@ -99,6 +100,24 @@ class Overview:
 
     def line(self, settings: Settings, problem: str | None, lost: datetime | None) -> str:
         """One line for `systemctl status`."""
+        if self._said[0] is not self._judged:
+            self._said = (self._judged, self._salons_said())
+        parts = list(self._said[1])
+        if self._standing is not None:
+            parts.append(f"{self._standing.usage.minute}/{settings.active.per_minute} requests a minute")
+            if self._standing.pauses:
+                parts.append("PAUSED" if 0 in self._standing.pauses else f"{len(self._standing.pauses)} paused")
+        for one in self._judged[:1]:
+            # Without the list of salons there is none to be counted as stopped.
+            if one.row.company == 0 and one.row.last_error is not None:
+                parts.append(one.row.last_error)
+        if lost is not None:
+            parts.insert(0, "DATABASE AWAY since " + lost.strftime("%H:%M:%S UTC"))
+        if problem is not None:
+            parts.append(f"last reload refused: {problem}")
+        return "; ".join(parts)
+
+    def _salons_said(self) -> list[str]:
         by_salon: dict[int, list[Judged]] = {}
         for one in self._judged:
             if one.row.company and one.state != "off":
@@ -115,19 +134,7 @@ class Overview:
             parts.append(f"{stale} stale")
         if stopped:
             parts.append(f"{stopped} stopped")
-        if self._standing is not None:
-            parts.append(f"{self._standing.usage.minute}/{settings.active.per_minute} requests a minute")
-            if self._standing.pauses:
-                parts.append("PAUSED" if 0 in self._standing.pauses else f"{len(self._standing.pauses)} paused")
-        for one in self._judged:
-            # Without the list of salons there is none to be counted as stopped.
-            if one.row.company == 0 and one.row.last_error is not None:
-                parts.append(one.row.last_error)
-        if lost is not None:
-            parts.insert(0, "DATABASE AWAY since " + lost.strftime("%H:%M:%S UTC"))
-        if problem is not None:
-            parts.append(f"last reload refused: {problem}")
-        return "; ".join(parts)
+        return parts
 
     def _filling(self, judged: list[Judged], salons: int) -> str:
         # A share of what is not counted yet would be one of nothing.

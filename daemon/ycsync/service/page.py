@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from ycsync import __version__
 from ycsync.config import STREAMS, Settings, format_duration
@@ -20,7 +20,7 @@ from ycsync.service import salons as by_salon
 from ycsync.service.salons import SalonView
 from ycsync.service.standing import Judged, instant, reload_problem
 from ycsync.service.traffic import Traffic
-from ycsync.service.verdict import Refused, Verdict, verdict
+from ycsync.service.verdict import Refused, Verdict, salons_troubles, verdict
 from ycsync.store.glance import AtWork, Ended, Glance, Glances, Quarantined
 from ycsync.store.report import Standing
 from ycsync.web import Events, FirstWords, Query
@@ -29,6 +29,7 @@ BATCHES, ERRORS, QUARANTINED = 30, 30, 30
 RECENT = 6  # buckets of traffic that each message has
 OVERLAP_S = 10.0  # a request that was granted meanwhile may be told late
 SPEED_S = 20.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,15 @@ class Condition:
 class _Speed:
     """Rows a second of the streams that fill, over the last SPEED_S."""
 
+    judged: Sequence[Judged] = ()
     done: dict[tuple[int, str], int] = field(default_factory=dict)
     steps: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, judged: Sequence[Judged], now: float) -> None:
         """What is stored now; `now` on the monotonic clock."""
+        if judged is self.judged and not self.done:
+            return
+        self.judged = judged
         done = {(one.row.company, one.row.stream): one.row.done for one in judged if one.state in ("filling", "waiting")}
         step = sum(max(0, rows - self.done[key]) for key, rows in done.items() if key in self.done)
         self.done = done
@@ -92,14 +97,18 @@ class Page:
         self._titles: dict[int, str] = {}
         self._version = 0
         self._speed = _Speed()
+        self._told_once: dict[str, tuple[Settings, Any]] = {}  # what follows from the judgement and the settings
 
     # --- what is heard ------------------------------------------------------------------------------------------------
 
     def update(self, standing: Standing, judged: tuple[Judged, ...]) -> None:
         """How everything stands."""
+        if self._standing is None or self._standing.salons is not standing.salons:
+            self._titles = {salon.id: salon.title for salon in standing.salons}
+        if self._judged is not judged:
+            self._told_once.clear()
         self._standing, self._judged, self._read = standing, judged, time.monotonic()
         self._speed.add(judged, self._read)
-        self._titles = {salon.id: salon.title for salon in standing.salons}
 
     async def look(self, glances: Glances, egress: str) -> None:
         """Ask the database. Raises DatabaseError."""
@@ -135,7 +144,8 @@ class Page:
         known = self._standing is not None
         pauses = self._standing.pauses if self._standing is not None else {}
         judged = self._judged if known else None
-        return verdict(judged, condition.settings, pauses, lost=condition.lost, refused=refused)
+        troubles = self._once("troubles", condition.settings, lambda: salons_troubles(self._judged, condition.settings))
+        return verdict(judged, condition.settings, pauses, lost=condition.lost, refused=refused, known=troubles)
 
     def sections(self) -> dict[str, Any]:
         """Everything but the table, by section; see `Events`."""
@@ -148,7 +158,7 @@ class Page:
             "verdict": _verdict(self._verdict(condition)),
             "settings": _settings(condition),
             "traffic": self._traffic.series(RECENT),
-            "streams": _streams(self._judged, settings, self._now()),
+            "streams": self._once("streams", settings, lambda: _streams(self._judged, settings)),
             "salons": {
                 "version": self._version,
                 "total": len(self._salons),
@@ -158,9 +168,9 @@ class Page:
                 "at_work": [self._told(one) for one in self._glance.at_work],
                 "ended": [self._told(one) for one in self._glance.ended],
             },
-            "errors": _errors(self._judged),
+            "errors": self._once("errors", settings, lambda: _errors(self._judged)),
             "quarantine": {
-                "total": sum(one.row.quarantined for one in self._judged),
+                "total": self._once("quarantined", settings, lambda: sum(one.row.quarantined for one in self._judged)),
                 "shown": [self._told(one) for one in self._glance.quarantined],
             },
         }  # fmt: skip
@@ -180,8 +190,19 @@ class Page:
             return datetime.now(UTC)
         return self._standing.now + timedelta(seconds=time.monotonic() - self._read)
 
+    def _once(self, what: str, settings: Settings, make: Callable[[], T]) -> T:
+        """What `make` says; it is asked again when the judgement or the settings are new."""
+        known = self._told_once.get(what)
+        if known is None or known[0] is not settings:
+            known = self._told_once[what] = settings, make()
+        found: T = known[1]
+        return found
+
     def _group(self, settings: Settings) -> None:
         """Bring the salons up to date; those of which nothing changed stay the same objects."""
+        self._once("salons", settings, lambda: self._grouped(settings))
+
+    def _grouped(self, settings: Settings) -> None:
         salons = by_salon.grouped(self._judged, settings, self._salons)
         if salons.keys() != self._salons.keys() or any(salons[key] is not self._salons[key] for key in salons):
             self._version += 1
@@ -227,7 +248,7 @@ def _settings(condition: Condition) -> dict[str, Any]:
     }
 
 
-def _streams(judged: Sequence[Judged], settings: Settings, now: datetime) -> list[dict[str, Any]]:
+def _streams(judged: Sequence[Judged], settings: Settings) -> list[dict[str, Any]]:
     """Each stream over all salons: how many are in which state, and how old the proofs are."""
     found = []
     for stream in STREAMS:

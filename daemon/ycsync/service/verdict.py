@@ -60,9 +60,15 @@ def verdict(
     *,
     lost: datetime | None = None,
     refused: Refused | None = None,
+    known: Sequence[Trouble] | None = None,
 ) -> Verdict:
-    """`judged` None: nothing was read yet. `lost`: since when the database is away."""
-    troubles = (*_of_all(lost, refused), *([] if judged is None else _of_salons(judged, settings)))
+    """`judged` None: nothing was read yet. `lost`: since when the database is away.
+
+    `known`: the `salons_troubles` of what is judged, if they were found before.
+    """
+    if known is None:
+        known = salons_troubles(judged or (), settings)
+    troubles = (*_of_all(lost, refused), *known)
     if troubles:
         since = min((one.since for one in troubles if one.since is not None), default=None)
         return Verdict("trouble", _trouble_said(troubles), since, troubles=troubles[:MOST])
@@ -95,8 +101,8 @@ def _of_all(lost: datetime | None, refused: Refused | None) -> Iterable[Trouble]
         yield Trouble(f"The last reload was refused: {refused.problem}", todo, refused.at)
 
 
-def _of_salons(judged: Sequence[Judged], settings: Settings) -> list[Trouble]:
-    """Those with one cause are one trouble, told by the salon that has it longest."""
+def salons_troubles(judged: Sequence[Judged], settings: Settings) -> list[Trouble]:
+    """What is wrong with salons: those with one cause are one trouble, told by the salon that has it longest."""
     groups: dict[tuple[str, str], list[Judged]] = {}
     for one in judged:
         if (kind := _kind(one)) is not None:

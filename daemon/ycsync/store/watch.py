@@ -25,6 +25,7 @@ class Watch:
         self._xmin: int | None = None  # None: read everything
         self._whole_at = -WHOLE_S
         self._rows: dict[tuple[int, str], StreamRow] = {}
+        self._streams: tuple[StreamRow, ...] = ()
         self._salons: tuple[Salon, ...] = ()
 
     async def standing(self, egress: str) -> Standing:
@@ -33,10 +34,12 @@ class Watch:
         if since is None or self._clock() - self._whole_at >= WHOLE_S:
             return await self._whole(egress)
         news = await self._report.news(egress, since)
-        rows = {**self._rows, **self._kept(news.standing)}
+        changed = {key: row for key, row in self._kept(news.standing).items() if row is not self._rows.get(key)}
+        rows = {**self._rows, **changed} if changed else self._rows
         if len(rows) != news.rows:
             return await self._whole(egress)
-        self._rows, self._xmin = rows, news.xmin
+        self._xmin = news.xmin
+        self._take(rows)
         if news.standing.salons != self._salons and news.salons:
             self._salons = news.standing.salons
         return self._told(news.standing)
@@ -44,9 +47,14 @@ class Watch:
     async def _whole(self, egress: str) -> Standing:
         begun = self._clock()
         news = await self._report.news(egress, None)
-        self._rows, self._xmin, self._whole_at = self._kept(news.standing), news.xmin, begun
+        self._xmin, self._whole_at = news.xmin, begun
+        self._take(self._kept(news.standing))
         self._salons = self._salons if news.standing.salons == self._salons else news.standing.salons
         return self._told(news.standing)
+
+    def _take(self, rows: dict[tuple[int, str], StreamRow]) -> None:
+        if rows is not self._rows:
+            self._rows, self._streams = rows, tuple(rows.values())
 
     def _kept(self, standing: Standing) -> dict[tuple[int, str], StreamRow]:
         """Its streams; the object that there was, where it is equal."""
@@ -58,4 +66,4 @@ class Watch:
         return found
 
     def _told(self, standing: Standing) -> Standing:
-        return replace(standing, salons=self._salons, streams=tuple(self._rows.values()))
+        return replace(standing, salons=self._salons, streams=self._streams)
