@@ -292,7 +292,10 @@ class Scheduler:
             effects = {
                 "inserted": done.inserted, "changed": done.changed, "deleted": done.deleted, "quarantined": done.quarantined,
             }  # fmt: skip
-        totals = BatchTotals(outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail, effects)
+        reread = 0 if batch is None else batch.reread
+        totals = BatchTotals(
+            outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail, effects, reread
+        )  # fmt: skip
         self.observe(claim, totals, s)
         closing = asyncio.ensure_future(self.work.close_batch(batch_id, totals))
         try:

@@ -50,6 +50,17 @@ async def test_a_sign_in_gives_the_token(bench: Bench, server: Raw) -> None:
     assert await bench.held() == 0
 
 
+async def test_a_sign_in_is_counted_like_any_request(bench: Bench, server: Raw) -> None:
+    server.answers = [http(envelope(data={"id": 1, "user_token": USER}), 201), http(b"<html>", 502)]
+    await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter, observe=bench.attempts.append)
+    with pytest.raises(Transient):
+        await login(bench.session, server.url, PARTNER, "user", PASSWORD, bench.limiter, observe=bench.attempts.append)
+    assert [(one.endpoint, one.outcome, one.status) for one in bench.attempts] == [
+        ("auth", "ok", 201),
+        ("auth", "transient", 502),
+    ]
+
+
 def signing_in(bench: Bench, url: str, *, token: str | None = None, clock: list[float] | None = None) -> Api:
     """A client that has a login and a password, and perhaps a token already."""
     times = clock or [0.0]

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from ycsync.api import Attempt
 from ycsync.config import STREAMS, Settings
+from ycsync.service import gauges, standing
 from ycsync.service.overview import Overview
 from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
@@ -19,13 +24,18 @@ def row(company: int, stream: str, *, phase: str = "live", lag_s: float = 30, co
     return StreamRow(company, stream, phase, 4, 1, last_success_at=at, proved_as_of=at, error_code=code)
 
 
-def overview(*rows: StreamRow, pauses: tuple[int, ...] = (), workers: tuple[Worker, ...] = ()) -> Overview:
+def overview(
+    *rows: StreamRow,
+    pauses: tuple[int, ...] = (),
+    workers: tuple[Worker, ...] = (),
+    clock: Callable[[], float] | None = None,
+) -> Overview:
     told = {(0, "companies"): row(0, "companies")}
     for company in (4001, 4002):
         told.update({(company, stream): row(company, stream) for stream in STREAMS})
     told.update({(one.company, one.stream): one for one in rows})
     salons = (Salon(4001, "one", True), Salon(4002, "two", True))
-    found = Overview()
+    found = Overview(clock or (lambda: 0.0))
     found.update(Standing(NOW, salons, tuple(told.values()), Usage(2, 31), workers, dict.fromkeys(pauses, NOW)), SETTINGS)
     return found
 
@@ -49,7 +59,7 @@ def test_complete_and_fresh_is_ready_everywhere() -> None:
     assert found.line(SETTINGS, None, None) == "2 salons, 2 complete; 31/160 requests a minute"
     assert metric(found, "ycsync_ready") == "1.0"
     assert metric(found, 'ycsync_streams{state="fresh",stream="records"}') == "2.0"
-    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}') == "30.0"
     assert metric(found, 'ycsync_limit_requests{window="60s"}') == "160.0"
 
 
@@ -69,7 +79,7 @@ def test_each_trouble_is_said_everywhere() -> None:
 def test_a_salon_that_fills_shows_its_share() -> None:
     found = overview(row(4001, "records", phase="filling"))
     assert "1 filling (25%)" in found.line(SETTINGS, None, None)
-    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "30.0"
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}') == "30.0"
 
 
 def test_a_pause_between_batches_is_told() -> None:
@@ -91,7 +101,7 @@ def test_a_token_that_opens_nothing_is_told_though_no_salon_is_known() -> None:
 
 def test_a_salon_that_was_never_complete_lags_without_end() -> None:
     found = overview(StreamRow(4001, "records"))
-    assert metric(found, 'ycsync_lag_seconds{stream="records"}') == "+Inf"
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}') == "+Inf"
     assert found.reasons() == ("salon 4001, records: waiting",)
 
 
@@ -104,3 +114,64 @@ def test_requests_and_batches_are_counted() -> None:
     assert metric(found, 'ycsync_request_retries_total{stream="records"}') == "2.0"
     assert metric(found, 'ycsync_rows_total{effect="inserted",stream="records"}') == "7.0"
     assert 'company="' not in found.metrics.text().decode(), "a label for each salon would have no bound"
+
+
+def test_lag_is_told_as_quantiles_over_salons_and_the_largest() -> None:
+    found = overview(row(4001, "records", lag_s=10), row(4002, "records", lag_s=500))
+    assert metric(found, 'ycsync_lag_seconds{quantile="0.5",stream="records"}') == "10.0"
+    assert metric(found, 'ycsync_lag_seconds{quantile="0.99",stream="records"}') == "500.0"
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}') == "500.0"
+
+
+def test_lag_goes_on_though_nothing_is_judged_anew() -> None:
+    found = overview()
+    assert found._standing is not None
+    later = replace(found._standing, now=NOW + timedelta(seconds=40))
+    judged = found.judged
+    found.update(later, SETTINGS)
+    assert found.judged is judged
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}') == "70.0"
+
+
+def test_lag_grows_while_the_database_is_not_read() -> None:
+    now = [0.0]
+    found = overview(clock=lambda: now[0])
+    now[0] = 70.0
+    assert metric(found, 'ycsync_lag_max_seconds{stream="records"}', lost=NOW) == "100.0"
+    assert metric(found, "ycsync_state_age_seconds") == "70.0"
+
+
+def test_a_scrape_looks_at_no_salon(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = overview()
+
+    def never(*_: object) -> None:
+        raise AssertionError("a scrape must not cost more with more salons")
+
+    for module, name in ((gauges.Gauges, "told"), (gauges, "of_streams"), (standing, "reasons"), (standing, "judge")):
+        monkeypatch.setattr(module, name, never)
+    monkeypatch.setattr(found, "_judged", None)
+    assert metric(found, "ycsync_ready") == "1.0"
+
+
+def test_pauses_limits_and_blocks_are_told() -> None:
+    found = overview(pauses=(0, 4002))
+    assert metric(found, "ycsync_paused") == "1.0"
+    assert metric(found, "ycsync_paused_salons") == "1.0"
+    assert metric(found, 'ycsync_limit_used_requests{window="60s"}') == "31.0"
+    assert metric(found, 'ycsync_limit_api_requests{window="60s"}') == "200.0"
+    assert metric(found, "ycsync_limit_blocked_seconds") == "0.0"
+
+
+def test_a_pass_that_fills_tells_its_rows() -> None:
+    found = overview(row(4001, "records", phase="filling"))
+    assert metric(found, 'ycsync_pass_done_rows{stream="records"}') == "1.0"
+    assert metric(found, 'ycsync_pass_expected_rows{stream="records"}') == "4.0"
+    assert metric(found, 'ycsync_pass_expected_rows{stream="clients"}') == "0.0"
+
+
+def test_when_settings_were_taken_last_is_told() -> None:
+    found = overview()
+    name = "ycsync_config_last_reload_success_timestamp_seconds"
+    assert float(metric(found, name)) == pytest.approx(time.time(), abs=60)
+    found.reloaded(NOW)
+    assert float(metric(found, name)) == NOW.timestamp()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ycsync.api.client import Api, Attempt, Page, Tally, backoff_s
+from ycsync.api.client import Api, Page, Tally, backoff_s
 from ycsync.api.endpoints import Request
 from ycsync.api.signin import UserToken, login
-from ycsync.api.transport import new_session
+from ycsync.api.transport import Attempt, new_session
 
 __all__ = ["Api", "Attempt", "Page", "Request", "Tally", "UserToken", "backoff_s", "login", "new_session"]

@@ -18,7 +18,7 @@ import aiohttp
 from ycsync.api.endpoints import Request
 from ycsync.api.outcome import Outcome, denial
 from ycsync.api.signin import UserToken
-from ycsync.api.transport import ACCEPT, Answer, send
+from ycsync.api.transport import ACCEPT, Answer, Attempt, send
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
 from ycsync.limiter import LONGEST_BLOCK_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
@@ -46,16 +46,6 @@ class Page:
     def watermark(self) -> datetime:
         """What changed before this instant is in the page, by the earlier of the two clocks."""
         return self.observed_at if self.server_time is None else min(self.observed_at, self.server_time)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request as it went, for metrics: `outcome` is outcome.Kind, `seconds` from sending to the answer's end."""
-
-    endpoint: str
-    outcome: str
-    status: int
-    seconds: float
 
 
 @dataclass(slots=True)

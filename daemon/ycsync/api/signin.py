@@ -14,7 +14,7 @@ from contextlib import suppress
 import aiohttp
 import msgspec
 
-from ycsync.api.transport import ACCEPT, send
+from ycsync.api.transport import ACCEPT, Attempt, send
 from ycsync.errors import AccessDenied, Throttled, Transient
 from ycsync.limiter import Limiter
 
@@ -35,6 +35,7 @@ class UserToken:
         login: str | None = None,
         password: str | None = None,
         clock: Callable[[], float] = time.monotonic,
+        observe: Callable[[Attempt], None] = lambda _: None,
     ) -> None:
         self._session = session
         self._base_url = base_url
@@ -44,6 +45,7 @@ class UserToken:
         self._login = login
         self._password = password
         self._clock = clock
+        self._observe = observe
         self._lock = asyncio.Lock()
         self._refused: AccessDenied | None = None
         self._refused_at = 0.0
@@ -60,8 +62,9 @@ class UserToken:
             raise AccessDenied(str(self._refused), self._refused.status)
         try:
             self._token = await login(
-                self._session, self._base_url, self._partner_token, self._login or "", self._password or "", self._limiter
-            )
+                self._session, self._base_url, self._partner_token, self._login or "", self._password or "", self._limiter,
+                observe=self._observe,
+            )  # fmt: skip
         except AccessDenied as exc:
             self._refused, self._refused_at = exc, self._clock()
             raise
@@ -78,7 +81,14 @@ class UserToken:
 
 
 async def login(
-    session: aiohttp.ClientSession, base_url: str, partner_token: str, login_name: str, password: str, limiter: Limiter
+    session: aiohttp.ClientSession,
+    base_url: str,
+    partner_token: str,
+    login_name: str,
+    password: str,
+    limiter: Limiter,
+    *,
+    observe: Callable[[Attempt], None] = lambda _: None,
 ) -> str:
     """A user token for a login and password. Raises AccessDenied, Throttled or Transient."""
     answer = await send(
@@ -90,6 +100,7 @@ async def login(
         body=msgspec.json.encode({"login": login_name, "password": password}),
     )
     outcome, envelope = answer.outcome, answer.envelope
+    observe(Attempt("auth", outcome.kind, answer.status, answer.seconds))
     if outcome.kind == "throttled":
         await limiter.throttled(outcome.wait_s)
         raise Throttled("auth: YCLIENTS answers 'too many requests'", outcome.wait_s)

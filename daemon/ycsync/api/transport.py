@@ -46,6 +46,16 @@ class Answer:
         return None if self.envelope is None else self.envelope.message
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One request as it went, for metrics: `outcome` is outcome.Kind, `seconds` from sending to the answer's end."""
+
+    endpoint: str
+    outcome: str
+    status: int
+    seconds: float
+
+
 class _TooLarge(Exception):
     """The body is larger than MAX_BODY."""
 

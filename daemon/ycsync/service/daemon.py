@@ -85,7 +85,10 @@ class Daemon:
     async def _work(self, url: str) -> int:
         check_tokens(self.loaded.secrets)
         settings = self.loaded.settings
-        database = await connect(url, settings.database.schema_name, size=12, url_from=self.loaded.database_url_from)
+        database = await connect(
+            url, settings.database.schema_name, size=12, url_from=self.loaded.database_url_from,
+            observe=self.overview.metrics.database,
+        )  # fmt: skip
         begun = time.monotonic()
         self.beacon = Beacon(self.loaded.path, InForce.of(self.started))
         try:
@@ -167,6 +170,8 @@ class Daemon:
                 async with asyncio.timeout(TELL_S):
                     await engine.work.beat(engine.scheduler.worker, self._info())
             self.reload = Reload(datetime.now(UTC), self.problem, restart)
+            if self.problem is None:
+                self.overview.reloaded(self.reload.at)
             # Before whoever waits for the reload goes on: what they then read in `systemctl status` is so now.
             self.notifier.ready(self._line(engine))
             self.beacon.reloaded(self.problem, restart)
@@ -229,7 +234,7 @@ class Daemon:
 
     async def _look(self, engine: Engine) -> None:
         """Ask the database how everything stands."""
-        watch = Watch(Report(engine.database))
+        watch = Watch(Report(engine.database.named("report")))
         paused, cost_s = frozenset[int](), 0.0
         while True:
             with contextlib.suppress(YcsyncError):
@@ -260,7 +265,7 @@ class Daemon:
 
     async def _look_for_page(self, engine: Engine) -> None:
         """What only the page shows, asked from the database."""
-        glances, joined = Glances(engine.database), self.page.events.joined
+        glances, joined = Glances(engine.database.named("report")), self.page.events.joined
         while True:
             joined.clear()
             with contextlib.suppress(YcsyncError):

@@ -70,7 +70,7 @@ async def open_engine(
     """Register this process as a worker and put the parts together; the scheduler is prepared, not yet running."""
     check_tokens(loaded.secrets)
     current = Current(loaded.settings if settings is None else settings)
-    work = Work(database)
+    work = Work(database.named("queue"))
     yclients = loaded.settings.yclients
     await work.reap()
 
@@ -80,8 +80,9 @@ async def open_engine(
     worker = await register()
     timeout_s = yclients.timeout.total_seconds()
     limiter = Limiter(
-        database, database.schema, yclients.egress, worker, lambda: rates_of(current.settings), timeout_s=timeout_s
-    )
+        database.named("limiter"), database.schema, yclients.egress, worker, lambda: rates_of(current.settings),
+        timeout_s=timeout_s,
+    )  # fmt: skip
     granting = asyncio.create_task(limiter.run(), name="limiter")
     session: ClientSession | None = None
     try:
@@ -97,6 +98,7 @@ async def open_engine(
             token=secrets.user_token or None,
             login=secrets.login,
             password=secrets.password,
+            observe=observe,
         )
         api = Api(session, yclients.base_url, partner, user, limiter, observe=observe)
 

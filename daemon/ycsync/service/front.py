@@ -47,7 +47,8 @@ class Front:
 
     def measure(self) -> bytes:
         engine, daemon = self._engine, self._daemon
-        return daemon.overview.measure(engine.current.settings, daemon.problem, engine.scheduler.database_lost)
+        scheduler = engine.scheduler
+        return daemon.overview.measure(engine.current.settings, daemon.problem, scheduler.database_lost, scheduler.last_turn)
 
     # --- web.Actions --------------------------------------------------------------------------------------------------
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from ycsync import __version__
 from ycsync.api import Attempt
 from ycsync.config import Settings
-from ycsync.metrics import Metrics, StreamState
+from ycsync.metrics import Metrics, State, Told
+from ycsync.service import gauges
 from ycsync.service import standing as view
 from ycsync.service.judging import Judging
 from ycsync.service.standing import Judged
@@ -21,13 +25,19 @@ PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks 
 class Overview:
     """Hears of every request and batch of this process, and of how everything stands in the database."""
 
-    def __init__(self) -> None:
-        self.metrics = Metrics()
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.metrics = Metrics(__version__)
+        self._clock = clock
         self._counts: Counter[str] = Counter()
         self._standing: Standing | None = None
         self._judged: tuple[Judged, ...] = ()
         self._judging = Judging()
         self._said: tuple[tuple[Judged, ...] | None, list[str]] = (None, [])  # of the salons, and what it was said of
+        self._reasons: tuple[str, ...] = ("starting: nothing is known yet",)
+        self._gauges = gauges.Gauges()
+        self._told: Told | None = None
+        self._read = 0.0  # on the clock, when the standing was read
+        self._loaded_at = time.time()
 
     def attempt(self, attempt: Attempt) -> None:
         """One request went as it did."""
@@ -41,12 +51,22 @@ class Overview:
         self._counts["failed"] += totals.outcome in ("failed", "lost", "denied")
         self._counts["rows"] += totals.effects.get("inserted", 0)
         self._counts["changed"] += totals.effects.get("changed", 0)
-        self.metrics.batch(claim.stream, totals.outcome, seconds, retries=totals.retries, rows=totals.effects)
+        self.metrics.batch(
+            claim.stream, totals.outcome, seconds, retries=totals.retries, rows=totals.effects, reread=totals.reread
+        )
 
     def update(self, standing: Standing, settings: Settings) -> None:
         """What the database says, every two seconds."""
         self._standing = standing
-        self._judged = self._judging.judge(standing, settings)
+        before, self._judged = self._judged, self._judging.judge(standing, settings)
+        if self._judged is not before:
+            self._reasons = view.reasons(self._judged)
+        self._told = self._gauges.told(standing, self._judged)
+        self._read = self._clock()
+
+    def reloaded(self, at: datetime) -> None:
+        """A reload was taken."""
+        self._loaded_at = at.timestamp()
 
     @property
     def judged(self) -> tuple[Judged, ...]:
@@ -69,34 +89,26 @@ class Overview:
 
         `lost`: since when the database is away; `problem`: why the last reload was refused.
         """
-        said = ("starting: nothing is known yet",) if self._standing is None else view.reasons(self._judged)
+        said = self._reasons
         if problem is not None:
             said = (f"the last reload was refused: {problem}", *said)
         return said if lost is None else ("the database is away", *said)
 
-    def measure(self, settings: Settings, problem: str | None, lost: datetime | None) -> bytes:
-        """The metrics, with the state as it is now."""
-        usage = None if self._standing is None else self._standing.usage
-        limits, preset = settings.yclients, settings.active
-        self.metrics.state(
-            self._streams(),
-            (0, 0) if usage is None else (usage.second, usage.minute),
-            (min(preset.per_second, limits.per_second), min(preset.per_minute, limits.per_minute)),
+    def measure(self, settings: Settings, problem: str | None, lost: datetime | None, turned: float | None = None) -> bytes:
+        """The metrics, with the state as it is now. `turned`: when work was looked for last, on the monotonic clock."""
+        limits, preset, now = settings.yclients, settings.active, self._clock()
+        state = State(
+            told=self._told,
+            age_s=now - self._read,
+            preset=(min(preset.per_second, limits.per_second), min(preset.per_minute, limits.per_minute)),
+            api=(limits.per_second, limits.per_minute),
             ready=not self.reasons(lost, problem),
             database=lost is None,
             reload=problem is None,
+            loaded_at=self._loaded_at,
+            turn_age_s=now - turned if turned else 0.0,
         )
-        return self.metrics.text()
-
-    def _streams(self) -> list[StreamState]:
-        found = []
-        for stream in dict.fromkeys(one.row.stream for one in self._judged):
-            judged = [one for one in self._judged if one.row.stream == stream]
-            lags = [float("inf") if one.lag_s is None else one.lag_s for one in judged if one.state != "off"]
-            states: Counter[str] = Counter(one.state for one in judged)
-            quarantined = sum(one.row.quarantined for one in judged)
-            found.append(StreamState(stream, dict(states), max(lags, default=None), quarantined))
-        return found
+        return self.metrics.text(state)
 
     def line(self, settings: Settings, problem: str | None, lost: datetime | None) -> str:
         """One line for `systemctl status`."""

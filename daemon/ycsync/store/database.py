@@ -12,10 +12,11 @@ the server ended one: it may be ending them all.
 from __future__ import annotations
 
 import asyncio
+import copy
 import math
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -201,7 +202,8 @@ class _Silence:
 class Database:
     """A pool of connections to one schema; every failure comes out as one of `errors`.
 
-    `within_s`: so long a statement may take.
+    `within_s`: so long a statement may take. `observe`: told after each use of a connection what for (`named`), and how many
+    seconds.
     """
 
     def __init__(
@@ -213,6 +215,7 @@ class Database:
         silence: _Silence | None = None,
         door: _Door | None = None,
         url_from: str = URL_KEY,
+        observe: Callable[[str, float], None] = lambda _operation, _seconds: None,
     ) -> None:
         self.pool = pool
         self.schema = schema
@@ -221,10 +224,20 @@ class Database:
         self._silence = _Silence() if silence is None else silence
         self._door = door
         self.url_from = url_from
+        self._observe = observe
+        self._operation = "other"
 
     def within(self, seconds: float) -> Database:
         """The same pool, for statements that are small: who does not answer so soon hangs."""
-        return Database(self.pool, self.schema, self.where, seconds, self._silence, self._door, self.url_from)
+        other = copy.copy(self)
+        other._within_s = seconds
+        return other
+
+    def named(self, operation: str) -> Database:
+        """The same pool, its time counted for this operation (one of metrics.OPERATIONS)."""
+        other = copy.copy(self)
+        other._operation = operation
+        return other
 
     @property
     def pooled(self) -> bool:
@@ -269,6 +282,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        begun = time.perf_counter()
         try:
             with translated(self.where, self.url_from):
                 connection = await self.pool.acquire(timeout=min(ACQUIRE_S, self.patience_s))
@@ -281,6 +295,8 @@ class Database:
                 with suppress(pg.InterfaceError):  # the pool is closed
                     await self.pool.expire_connections()
             raise
+        finally:
+            self._observe(self._operation, time.perf_counter() - begun)
 
     async def _release(self, connection: asyncpg.pool.PoolConnectionProxy) -> None:
         # What was done is done: a connection that cannot be used again is the next one's affair.
@@ -299,11 +315,19 @@ class Database:
             self.pool.terminate()
 
 
-async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10.0, url_from: str = URL_KEY) -> Database:
+async def connect(
+    url: str,
+    schema: str,
+    *,
+    size: int = 8,
+    timeout_s: float = 10.0,
+    url_from: str = URL_KEY,
+    observe: Callable[[str, float], None] = lambda _operation, _seconds: None,
+) -> Database:
     """Open the pool and prove that the database answers.
 
-    `url`: a PostgreSQL URL; `url_from`: what to correct where it is wrong. Raises DatabaseUnavailable or DatabaseError with
-    what to do.
+    `url`: a PostgreSQL URL; `url_from`: what to correct where it is wrong; `observe`: see Database. Raises DatabaseUnavailable
+    or DatabaseError with what to do.
     """
     # As store.embedded writes its address: nobody looks for anything there.
     where = "the private PostgreSQL" if "@/postgres?host=%2F" in url else without_secret(url)
@@ -326,7 +350,7 @@ async def connect(url: str, schema: str, *, size: int = 8, timeout_s: float = 10
             f"{where}: the pooler gives each statement another session (PgBouncer's pool_mode = statement) and refuses "
             "transactions; ycsync cannot store a page whole there. Use pool_mode = transaction or session, or connect directly."
         ) from exc
-    return Database(pool, schema, where, door=door, url_from=url_from)
+    return Database(pool, schema, where, door=door, url_from=url_from, observe=observe)
 
 
 class _NoTransactions(Exception):

@@ -109,6 +109,7 @@ class Pages:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._committing = database.named("commit")
         self._sql = database.statements("pages.sql")
 
     async def commit(
@@ -126,7 +127,7 @@ class Pages:
         the number of live rows. Raises Fenced, DatabaseUnavailable or DatabaseError; then nothing was stored.
         """
         effect = Effect()
-        async with self._database.transaction() as connection:
+        async with self._committing.transaction() as connection:
             version = await self._advance(connection, advance, ends_sweep=end_of_sweep is not None)
             effect.version = version
             if forget_sweep:

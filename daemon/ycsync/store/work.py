@@ -89,6 +89,7 @@ class BatchTotals:
     throttled: int = 0
     detail: str | None = None
     effects: Mapping[str, int] = field(default_factory=dict)  # what became of rows, for the metrics
+    reread: int = 0  # pages that were read anew
 
 
 def this_host() -> str:
@@ -130,6 +131,7 @@ class Work:
     def __init__(self, database: Database) -> None:
         self._patient = database
         self._database = database.within(ANSWER_S)
+        self._claiming = self._database.named("claim")
         self._last_word = database.within(LAST_WORD_S)
         self._sql = database.statements("work.sql")
         self._command: int | None = None  # this process as a worker that wishes, once it has
@@ -198,7 +200,7 @@ class Work:
 
         What a command asks for overtakes the rest, but a pass of it takes no more places than any other pass.
         """
-        rows = await self._database.fetch(
+        rows = await self._claiming.fetch(
             self._sql["claim"],
             worker,
             limit,

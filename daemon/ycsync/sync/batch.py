@@ -52,6 +52,7 @@ class Batch:
     done: int = 0
     pass_started_at: datetime | None = None
     booked: int = 0  # requests that commits have counted
+    reread: int = 0  # pages that were read anew, for the metrics
     effect: Effect = field(default_factory=Effect)
     begun: float = field(default_factory=time.monotonic)
 
@@ -83,6 +84,7 @@ class Batch:
             parsed = parse(page.rows)
             if not repeats(parsed) and not hollow(request, page):
                 return page, parsed
+            self.reread += 1
         page = await self.fetch(request)
         return page, parse(page.rows)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from ycsync.api import Page
@@ -89,6 +91,7 @@ class ClientsBatch:
         size = self.cursor.size or scans.MAX_SIZE
         self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size))
         self.fresh = True
+        self.batch.reread += max(1, math.ceil(self.batch.done / size))
         emit(_log, PASS_RESTARTED, **self.batch.where, reason="clients were deleted since their pages were read", count=1)
         return True
 
@@ -118,6 +121,7 @@ class ClientsBatch:
                 ) from None
             if page.rows:
                 return None
+        self.batch.reread += 1
         try:
             return await self._page(ask, self.scan)  # once is no proof
         except NotFound:
@@ -141,6 +145,7 @@ class ClientsBatch:
                 raise ApiError(
                     f"salon {batch.company}, clients: the list changes faster than it can be read; tried again later."
                 )
+            batch.reread += 1
             emit(_log, PASS_RESTARTED, **batch.where, reason="clients vanished between two pages", count=scan.back)
             await batch.commit(self.cursor)
             return False

@@ -115,6 +115,7 @@ class RecordsBatch:
             return await self.batch.read(request, self._parse)
         except NotFound:
             there = await self.batch.fetch(ep.company(self.batch.company))
+        self.batch.reread += 1
         try:
             return await self.batch.read(request, self._parse)  # once is no proof
         except NotFound:
@@ -172,6 +173,7 @@ class RecordsBatch:
             while True:
                 number += 1
                 page, parsed, answer = await self._page(window, sweep, number)
+                self.batch.reread += reading > 0
                 first = first or page
                 rows += page.rows
                 new |= (self._steady(parsed) if reading else set(parsed.ids)) - found
@@ -216,6 +218,7 @@ class RecordsBatch:
         sweep, verdict = sweeps.absorb(before, window, answer, self.today)
         if verdict is Verdict.PROBE:
             # Judged clear when it was asked, but a later answer taught otherwise: it is asked again.
+            batch.reread += 1
             return
         if answer.outside and verdict is Verdict.SPLIT:
             sweep = self._unfiltered(sweep, window, answer)
