@@ -34,7 +34,7 @@ class Traffic:
         """`left`: requests as slot and instant; those that were told before count once. `now`: when they were asked for."""
         new = [one for one in dict.fromkeys(left) if one not in self._told]
         self._told = {one: None for one in (*self._told, *new) if one[1] > now - MINUTE_S}
-        self._times = sorted([*self._times[bisect_left(self._times, now - 2 * MINUTE_S) :], *(at for _, at in new)])
+        self._times = sorted([*self._times, *(at for _, at in new)])
         for _, at in new:
             bucket = self._bucket(at)
             bucket.second = max(bucket.second, self._within(at, SECOND_S))
@@ -42,6 +42,7 @@ class Traffic:
         # A minute stays as full as it was until the requests in it are a minute old.
         last = self._bucket(now)
         last.minute = max(last.minute, self._within(now, MINUTE_S))
+        del self._times[: bisect_left(self._times, now - 2 * MINUTE_S)]
 
     def _within(self, at: float, window_s: float) -> int:
         """How many left in the window that ends at `at`; one that left just a window ago is in it no more."""
@@ -58,9 +59,9 @@ class Traffic:
                 break
         else:
             return self._buckets[0]  # from before anything is remembered
-        # Buckets in which nobody looked say what is known of them: what left before and still counted.
+        # Buckets in which nobody looked are as full as at their beginning: what left before and still counted.
         for missed in range(max(self._buckets[-1].at, start - HOUR_S) + BUCKET_S, start, BUCKET_S):
-            self._buckets.append(Bucket(missed, 0, self._within(missed + BUCKET_S, MINUTE_S)))
+            self._buckets.append(Bucket(missed, 0, self._within(missed, MINUTE_S)))
         self._buckets.append(Bucket(start))
         return self._buckets[-1]
 
