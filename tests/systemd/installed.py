@@ -20,6 +20,17 @@ ExecStart=/opt/ycsync/venv/bin/ycsync simulate --port 8788 --user-token {token} 
 ExecStartPost=/bin/bash -c "until (: </dev/tcp/127.0.0.1/8788) 2>/dev/null; do sleep 0.1; done"
 TimeoutStartSec=60
 """
+ASK = """\
+import json, sys, urllib.error, urllib.request
+path, body, token = sys.argv[1:]
+headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+request = urllib.request.Request(f"http://127.0.0.1:8787{path}", body.encode() or None, headers)
+try:
+    answer = urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as exc:
+    answer = exc
+print(json.dumps({"status": answer.status, "body": json.load(answer)}))
+"""
 TOKENS = {"yclients_partner_token": "synthetic-partner", "yclients_user_token": "synthetic-user"}
 CONFIG = "/etc/ycsync/config.yaml"
 SLOW_S = 90.0  # a busy machine
@@ -95,6 +106,12 @@ class Installed:
         said = self.run("ycsync", "status", "--json", check=False).stdout
         streams = json.loads(said)["streams"] if said else []
         return sum(one["done"] for one in streams if one["stream"] == "clients")
+
+    def ask(self, path: str, body: object = None, token: str = "") -> tuple[int, dict[str, Any]]:
+        """What the service itself answers over HTTP; with a body it is POST."""
+        given = [path, "" if body is None else json.dumps(body), token]
+        said = json.loads(self.run("/opt/ycsync/venv/bin/python", "-c", ASK, *given).stdout)
+        return said["status"], said["body"]
 
     def journal_entries(self) -> list[dict[str, str]]:
         """What the service itself said in the journal."""

@@ -66,6 +66,7 @@ ENDLESS = {
 APT_GET = "/usr/local/sbin/apt-get"
 SOURCE = "/root/ycsync/daemon/ycsync"
 MIGRATION = f"{SOURCE}/sql/migrations/0099_more.sql"
+ADMIN = "synthetic-admin-token"
 ON_A_TERMINAL = {"systemctl edit ycsync"}
 # No network there, and nobody who types into an editor.
 SURROUNDINGS = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "SYSTEMD_EDITOR=true")
@@ -285,14 +286,25 @@ def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
     assert any("token" in (one["error"] or "") for one in machine.status()["streams"])
     assert "the user token is not accepted" in machine.run("ycsync", "doctor", check=False).stdout
     time.sleep(max(0.0, 2.0 - (time.monotonic() - begun)))  # files have their time to the second
-    machine.give_tokens(yclients_user_token="synthetic-other")
+    assert machine.ask("/api/pause", {"company": 0}, "a-token-of-nobody")[0] == 403  # there is no admin token
+    machine.give_tokens(yclients_user_token="synthetic-other", admin_token=ADMIN)
     assert "the running service has older ones: " in machine.run("ycsync", "doctor").stdout
     machine.systemctl("restart", "ycsync")
     assert machine.until_done(1) >= done
     machine.until_complete()
     doctor = machine.run("ycsync", "doctor").stdout
     assert "Nothing is wrong." in doctor, doctor
-    machine.give_tokens()
+
+    # The page, too, changes the preset; the unit may not write the file, and it says what that means.
+    assert machine.ask("/api/preset", {"preset": "night"}, "a-token-of-nobody")[0] == 401
+    code, told = machine.ask("/api/preset", {"preset": "night"}, ADMIN)
+    assert (code, "until the next reload or restart" in told["said"]) == (200, True), told
+    assert machine.status()["services"][0]["preset"] == "night"
+    assert "preset: aggressive" in machine.run("cat", CONFIG).stdout
+    machine.systemctl("reload", "ycsync")
+    assert machine.status()["services"][0]["preset"] == "aggressive"
+    assert ADMIN not in machine.machine.journal()
+    machine.give_tokens(admin_token="")
 
 
 def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -> None:

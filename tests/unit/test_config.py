@@ -113,7 +113,7 @@ yclients: {base_url: "http://[::1]:8080/api/v1/", per_minute: 90, per_second: 2,
 companies: [4001, "4002"]
 database: {url: "postgresql://ycsync@db.example:5432/salon?sslmode=require", schema: crm_1}
 streams: {companies: off, clients: 1m}
-http: {listen: "[::1]:0"}
+http: {listen: "[::1]:0", hosts: [Status.Example.org., status]}
 log: {level: debug}
 presets:
   mine: {batch_size: 7, start_at: 22:00}
@@ -132,6 +132,7 @@ presets:
     assert settings.streams["clients"] == timedelta(minutes=1)
     assert settings.streams["records"] == timedelta(minutes=5)
     assert (settings.http.host, settings.http.port, settings.http.listen) == ("::1", 0, "[::1]:0")
+    assert settings.http.hosts == ("status.example.org", "status")
     assert settings.log.level == "debug"
     assert settings.history == "by_client"
     assert settings.active.batch_size == 7
@@ -237,6 +238,10 @@ def test_the_error_reads_as_file_line_key_and_remedy() -> None:
         ("http: {listen: '[127.0.0.1]:8787'}", "http.listen", '"host:port"'),
         ("http: {listen: '300.1.1.1:80'}", "http.listen", '"host:port"'),
         ("http: {listen: 'localhost:70000'}", "http.listen", '"host:port"'),
+        ("http: {hosts: ['https://status.example.org']}", "http.hosts", "without scheme and port"),
+        ("http: {hosts: [status.example.org:80]}", "http.hosts", "without scheme and port"),
+        ("http: {hosts: [[a]]}", "http.hosts", "without scheme and port"),
+        ("http: {host: a}", "http.host", "did you mean `hosts`"),
         ("log: {level: Info}", "log.level", "did you mean `info`"),
         ("history: bulkk", "history", "did you mean `bulk`"),
         ("presets: {mine: {start_at: '25:00'}}", "presets.mine.start_at", "time of day"),

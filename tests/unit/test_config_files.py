@@ -60,6 +60,20 @@ def test_an_empty_variable_and_an_empty_file_count_as_absent(tmp_path: Path) -> 
     assert config.load_secrets({"CREDENTIALS_DIRECTORY": str(tmp_path / "none")}) == Secrets()
 
 
+@pytest.mark.parametrize("bad", ["short", "fifteen-letters", "two words of enough letters", '"quoted-and-long-enough"'])
+def test_an_admin_token_that_can_be_guessed_or_misread_is_refused_and_not_repeated(bad: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load_secrets({"YCSYNC_ADMIN_TOKEN": bad})
+    assert [p.key for p in caught.value.problems] == ["YCSYNC_ADMIN_TOKEN"]
+    assert bad.strip('"') not in str(caught.value)
+
+
+def test_an_admin_token_is_there_only_when_it_is_given(tmp_path: Path) -> None:
+    assert config.load_secrets({}).admin_token is None
+    (tmp_path / "admin_token").write_text("sixteen-letters!\n")
+    assert config.load_secrets({"CREDENTIALS_DIRECTORY": str(tmp_path)}).admin_token == "sixteen-letters!"
+
+
 @pytest.mark.parametrize("bad", ["two words", "a,b", "a\nb", "a\rX: y", "тайна", "a\x00b", "Bearer hunter2xx"])
 def test_a_token_that_cannot_stand_in_a_header_is_refused_and_never_repeated(bad: str) -> None:
     with pytest.raises(ConfigError) as caught:

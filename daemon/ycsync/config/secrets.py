@@ -162,7 +162,8 @@ def _check_admin(value: str) -> None:
     _check_unquoted(value)
     if not _TOKEN.fullmatch(value) or len(value) < _SHORTEST_ADMIN:
         raise UsageError(
-            f"must be at least {_SHORTEST_ADMIN} letters and digits that nobody guesses: `openssl rand -hex 24` makes one"
+            f"must be at least {_SHORTEST_ADMIN} letters and digits that nobody guesses, "
+            "as `head -c 24 /dev/urandom | base64` makes them"
         )
 
 

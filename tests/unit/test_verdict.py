@@ -1,0 +1,137 @@
+"""Does one glance tell what is so: complete, filling, paused or in trouble, since when, and what to do?"""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ycsync.config import STREAMS, Settings
+from ycsync.service.standing import everything_well, judge
+from ycsync.service.verdict import Refused, Verdict, verdict
+from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
+
+NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
+SETTINGS = Settings(streams=MappingProxyType({**STREAMS, "clients": timedelta(minutes=5), "records": timedelta(minutes=5)}))
+WORKER = Worker("service", 1, "0", "default", NOW, NOW, {})
+
+
+def row(company: int, stream: str, *, lag_s: float | None = 30, phase: str = "live", **more: object) -> StreamRow:
+    at = None if lag_s is None else NOW - timedelta(seconds=lag_s)
+    told = StreamRow(company, stream, phase, 100, 100, last_success_at=at, proved_as_of=at)
+    return dataclasses.replace(told, **more)  # type: ignore[arg-type]
+
+
+def standing(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = ()) -> Standing:
+    told = {(0, "companies"): row(0, "companies")}
+    for company in range(1, salons + 1):
+        told.update({(company, stream): row(company, stream) for stream in STREAMS})
+    told.update({(one.company, one.stream): one for one in rows})
+    listed = tuple(Salon(company, f"Salon {company}", True) for company in range(1, salons + 1))
+    return Standing(NOW, listed, tuple(told.values()), Usage(), (WORKER,), dict.fromkeys(pauses, NOW))
+
+
+def found(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = (), **more: object) -> Verdict:
+    told = standing(*rows, salons=salons, pauses=pauses)
+    return verdict(judge(told, SETTINGS), SETTINGS, dict(told.pauses), **more)  # type: ignore[arg-type]
+
+
+def test_all_is_well() -> None:
+    assert found() == Verdict("complete", "Complete and fresh: 2 salons")
+    assert found(salons=1).said == "Complete and fresh: 1 salon"
+    assert found(pauses=(2,)).said == "Complete and fresh: 2 salons; 1 paused"
+
+
+def test_before_anything_is_known() -> None:
+    assert verdict(None, SETTINGS, {}) == Verdict("starting", "Starting: nothing is known yet")
+    assert found(salons=0).said == "No salon is known yet"
+    assert found(row(0, "companies", phase="new", lag_s=None), salons=0).said == "Reading the list of salons"
+
+
+def test_a_share_is_said_once_everything_is_counted() -> None:
+    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
+    told = found(row(1, "records", **half))  # type: ignore[arg-type]
+    assert (told.state, told.said) == ("filling", "Filling 1 of 2 salons")
+    assert told.share == pytest.approx(950 / 1000)
+    assert told.eta_s is not None
+    assert told.eta_range_s is not None
+    assert told.eta_range_s[0] <= told.eta_s <= told.eta_range_s[1]
+    unknown = found(row(1, "records", **half), row(2, "clients", phase="new", lag_s=None, expected=None))  # type: ignore[arg-type]
+    assert (unknown.said, unknown.share, unknown.eta_s) == ("Filling 2 of 2 salons", None, None)
+
+
+def test_all_paused_is_no_trouble_and_says_how_it_ends() -> None:
+    told = found(pauses=(0,))
+    assert (told.state, told.since) == ("paused", NOW)
+    assert "ycsync resume" in told.said
+
+
+def test_the_worst_is_told_first_and_salons_with_one_cause_once() -> None:
+    first, later = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
+    denied = {"phase": "stopped", "error_code": "http_403", "last_error": "salon 1, clients: no rights: give them."}
+    told = found(
+        row(1, "clients", **denied, error_since=later),  # type: ignore[arg-type]
+        row(3, "clients", **{**denied, "last_error": "salon 3: no rights"}, error_since=first),  # type: ignore[arg-type]
+        row(2, "records", lag_s=4 * 3600),
+        salons=3,
+        lost=NOW - timedelta(minutes=1),
+        refused=Refused("line 1: preset", NOW),
+    )
+    assert told.state == "trouble"
+    assert told.said == "The database is away"
+    assert told.since == NOW - timedelta(seconds=4 * 3600) + timedelta(minutes=17), "stale since three cadences and two minutes"
+    assert [one.what.split(":")[0] for one in told.troubles] == [
+        "The database is away", "The last reload was refused", "Salon 3 is stopped", "Salon 2, records, is stale",
+    ]  # fmt: skip
+    assert (told.troubles[2].more, told.troubles[2].since) == (1, first), "by the one that has it longest"
+    assert all(one.todo for one in told.troubles)
+
+
+def test_the_sentence_counts_the_other_salons() -> None:
+    rows = [row(n, "clients", phase="stopped", last_error="no rights") for n in (1, 2, 3)]
+    assert found(*rows, salons=3).said == "Salon 1 is stopped: no rights (and 2 more salons)"
+    assert found(*rows[:2], salons=3).said == "Salon 1 is stopped: no rights (and 1 more salon)"
+
+
+def test_what_fails_again_and_again_is_a_trouble_and_what_failed_once_is_not() -> None:
+    failing = {"phase": "filling", "lag_s": None, "last_error": "HTTP 500", "error_since": NOW}
+    assert found(row(1, "clients", **failing, failures=2)).state == "filling"  # type: ignore[arg-type]
+    told = found(row(1, "clients", **failing, failures=3))  # type: ignore[arg-type]
+    assert told.said == "Salon 1, clients, fails: HTTP 500"
+    listing = found(row(0, "companies", phase="new", lag_s=None, last_error="HTTP 401", failures=1))
+    assert listing.said == "The list of salons fails: HTTP 401"
+
+
+def test_what_is_stale_because_it_is_paused_says_that() -> None:
+    told = found(row(1, "clients", lag_s=9999), pauses=(1,))
+    assert told.troubles[0].todo == "Its requests are held: `ycsync resume`."
+
+
+phases = st.sampled_from(["new", "filling", "closing", "live", "stopped"])
+rows = st.builds(
+    row,
+    st.integers(1, 3),
+    st.sampled_from(list(STREAMS)),
+    phase=phases,
+    lag_s=st.none() | st.sampled_from([1, 1000, 2000, 999_999]),
+    failures=st.integers(0, 4),
+    last_error=st.none() | st.just("HTTP 500"),
+    expected=st.none() | st.integers(0, 200),
+    done=st.integers(0, 200),
+)
+
+
+@given(st.lists(rows, max_size=8), st.sets(st.integers(0, 3), max_size=2))
+def test_it_says_complete_exactly_when_everything_is(found_rows: list[StreamRow], pauses: set[int]) -> None:
+    told = standing(*found_rows, salons=3, pauses=tuple(pauses))
+    judged = judge(told, SETTINGS)
+    said = verdict(judged, SETTINGS, dict(told.pauses))
+    if said.state == "complete":
+        assert everything_well(judged)
+    if everything_well(judged):
+        assert said.state == ("paused" if 0 in pauses else "complete")
+    assert said.share is None or 0 <= said.share <= 1
