@@ -6,11 +6,9 @@ import os
 import random
 import shutil
 import signal
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -18,6 +16,7 @@ import asyncpg
 import hypothesis
 import pytest
 
+from support.memory import server_folder
 from ycsync.logs import rate
 from ycsync.store.embedded import EmbeddedPostgres
 
@@ -45,9 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One seed for all processes of a run."""
+    # Started in the background of a shell, or to outlive it; what the tests start must hear its signals all the same.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # Started in the background of a shell; what the tests start must hear an interrupt all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     given: dict[str, Any] | None = getattr(config, "workerinput", None)
     if given is not None:
         config.option.seed = given["seed"]
@@ -110,8 +111,7 @@ def postgres_dsn() -> Iterator[str]:
     if given := os.environ.get("YCSYNC_TEST_DATABASE_URL"):
         yield given
         return
-    # Not pytest's own folder: the path of a socket is short.
-    folder = Path(tempfile.mkdtemp(prefix="ycsync-test-"))
+    folder = server_folder()
     server = EmbeddedPostgres(folder, durable=False)
     try:
         yield server.start()
@@ -126,7 +126,7 @@ async def database_url(postgres_dsn: str) -> AsyncIterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(postgres_dsn)
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
         yield urlunsplit(urlsplit(postgres_dsn)._replace(path=f"/{name}"))
         await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     finally:

@@ -147,7 +147,7 @@ async def fresh_database(dsn: str) -> AsyncIterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(dsn)
     try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY file_copy")
         url = urlunsplit(urlsplit(dsn)._replace(path=f"/{name}"))
         database = await connect(url, SCHEMA, size=1)
         await migrate(database)

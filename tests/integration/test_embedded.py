@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from support.memory import server_folder
 from ycsync.errors import DatabaseUnavailable
 from ycsync.store import pgbin
 from ycsync.store.database import connect
@@ -35,7 +36,7 @@ server.stop()
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="ycsync-test-"))
+    folder = server_folder()
     yield folder / "pg"
     shutil.rmtree(folder)
 

@@ -7,11 +7,9 @@ import os
 import re
 import shutil
 import signal
-import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -21,6 +19,7 @@ import pytest
 from conftest import Effort
 from faultproxy import NONE, FaultProxy, Faults
 from support.bouncer import through, upstream_of
+from support.memory import server_folder
 from support.place import Place
 from ycsync.errors import DatabaseError, DatabaseUnavailable
 from ycsync.simulator import Options
@@ -99,7 +98,7 @@ async def test_sessions_that_began_read_only_are_not_used_when_that_is_over(data
 
 
 async def test_a_server_that_restarts_is_found_again() -> None:
-    folder = Path(tempfile.mkdtemp(prefix="ycsync-test-"))
+    folder = server_folder()
     server = EmbeddedPostgres(folder, durable=False)
     try:
         url = server.start()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from limitlog import Server, densest, end, fresh_database, ready, spawn
+from support.memory import server_folder
 from ycsync.store.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.faketime
@@ -56,7 +57,7 @@ def wrong() -> Iterator[Wrong]:
 @pytest.fixture
 def moved_dsn(wrong: Wrong, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A PostgreSQL whose clock can be moved."""
-    folder = Path(tempfile.mkdtemp(prefix="ycsync-test-"))
+    folder = server_folder()
     server = EmbeddedPostgres(folder, durable=False)
     with monkeypatch.context() as only_there:
         for name, value in wrong.environ.items():

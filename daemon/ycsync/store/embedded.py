@@ -67,7 +67,13 @@ _SETTINGS = {
     "log_error_verbosity": "terse",
     "log_checkpoints": "off",
 }
-_THROW_AWAY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "120"}
+_THROW_AWAY = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "256MB",  # it may lie in memory
+    "max_connections": "120",
+}
 
 
 def default_root(env: Mapping[str, str]) -> Path:
