@@ -113,6 +113,10 @@ class Installed:
         said = json.loads(self.run("/opt/ycsync/venv/bin/python", "-c", ASK, *given).stdout)
         return said["status"], said["body"]
 
+    def release(self, name: str) -> str:
+        """The folder of the release that is the one in use (`venv`) or the one before it (`previous`)."""
+        return self.run("readlink", f"/opt/ycsync/{name}").stdout.strip()
+
     def journal_entries(self) -> list[dict[str, str]]:
         """What the service itself said in the journal."""
         lines = self.machine.journal(output="json").splitlines()

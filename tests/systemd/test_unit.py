@@ -12,7 +12,7 @@ import pytest
 
 from systemd.machine import CHECKOUT, HOME, Machine
 
-pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd")]
+pytestmark = [pytest.mark.systemd, pytest.mark.xdist_group("systemd-upgrade")]
 
 UNIT = CHECKOUT / "systemd" / "ycsync.service"
 
