@@ -165,10 +165,7 @@ class Daemon:
                 emit(_log, logs.CONFIG_RELOADED, file=str(self.loaded.path), preset=self.loaded.settings.preset)
             if restart:
                 emit(_log, logs.CONFIG_RESTART_NEEDED, file=str(self.loaded.path), keys=", ".join(restart))
-            # `ycsync status` asks the database: it must not say less than the log once the reload is over.
-            with contextlib.suppress(DatabaseError, TimeoutError):
-                async with asyncio.timeout(TELL_S):
-                    await engine.work.beat(engine.scheduler.worker, self._info())
+            await self._say_settings(engine)
             self.reload = Reload(datetime.now(UTC), self.problem, restart)
             if self.problem is None:
                 self.overview.reloaded(self.reload.at)
@@ -176,6 +173,12 @@ class Daemon:
             self.notifier.ready(self._line(engine))
             self.beacon.reloaded(self.problem, restart)
             self.reloaded.set()
+
+    async def _say_settings(self, engine: Engine) -> None:
+        """`ycsync status` asks the database: it must not say less than whoever changed the settings was told."""
+        with contextlib.suppress(DatabaseError, TimeoutError):
+            async with asyncio.timeout(TELL_S):
+                await engine.work.beat(engine.scheduler.worker, self._info())
 
     async def _apply(self, engine: Engine) -> bool:
         """Tell the database what the settings want; False when it is away, and this is to be done again."""
@@ -229,6 +232,7 @@ class Daemon:
         self.chosen_at = None if preset == self.file_preset else datetime.now(UTC)
         engine.current.settings = settings
         await self._apply(engine)
+        await self._say_settings(engine)
 
     # --- telling and watching -----------------------------------------------------------------------------------------
 
