@@ -7,6 +7,7 @@ import signal
 import time
 
 import aiohttp
+import asyncpg
 import pytest
 
 from support.place import Place
@@ -98,6 +99,27 @@ async def test_a_broken_file_does_not_keep_anybody_from_stopping_the_requests(pl
         assert await place.fetchval("select count(*) from yclients.pauses") == 1
         assert "PAUSED" in (await place.run("status")).out
         assert (await place.run("resume")).code == 0
+
+
+async def test_a_database_that_works_but_does_not_tell_how_things_stand_is_not_called_ready(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("service.ready")
+    async with asyncio.timeout(60):
+        while (await place.get("/readyz"))[0] != 200:
+            await asyncio.sleep(0.2)
+    other = await asyncpg.connect(place.database_url)
+    try:
+        async with other.transaction():
+            await other.execute("lock table yclients.quarantine in access exclusive mode")
+            await place.until_log("event=database.unread", timeout=110)
+            status, told = await place.get("/readyz")
+            assert (status, "the database does not tell how things stand" in str(told)) == (503, True)
+    finally:
+        await other.close()
+    async with asyncio.timeout(60):
+        while (await place.get("/readyz"))[0] != 200:
+            await asyncio.sleep(0.2)
+    assert place.log().count("event=database.unread") == 1
 
 
 async def test_a_command_says_who_works_and_when_the_next_batch_begins(place: Place) -> None:

@@ -175,3 +175,21 @@ def test_when_settings_were_taken_last_is_told() -> None:
     assert float(metric(found, name)) == pytest.approx(time.time(), abs=60)
     found.reloaded(NOW)
     assert float(metric(found, name)) == NOW.timestamp()
+
+
+def test_what_was_read_long_ago_is_not_called_ready() -> None:
+    now = 0.0
+    found = overview(clock=lambda: now)
+    assert found.unread_since() is None
+    now = 31.0
+    assert found.reasons()[0].startswith("the database does not tell how things stand, since ")
+    assert found.reasons(lost=NOW) == ("the database is away",), "which says why"
+    assert metric(found, "ycsync_ready") == "0.0"
+    assert found.line(SETTINGS, None, None).startswith("NOT READ since ")
+    assert Overview(lambda: 99.0).unread_since() is None, "it begins, and says so"
+
+
+def test_streams_that_fail_before_they_were_complete_are_counted() -> None:
+    failing = replace(row(4001, "records", phase="filling", code="http_500"), failures=3)
+    assert metric(overview(failing), 'ycsync_streams_failing{stream="records"}') == "1.0"
+    assert metric(overview(replace(failing, failures=2)), 'ycsync_streams_failing{stream="records"}') == "0.0"

@@ -17,6 +17,7 @@ from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SETTINGS = Settings(streams=MappingProxyType({**STREAMS, "clients": timedelta(minutes=5), "records": timedelta(minutes=5)}))
+NINE = dataclasses.replace(SETTINGS, companies=(1, 2, 9))
 WORKER = Worker("service", 1, "0", "default", NOW, NOW, {})
 
 
@@ -83,7 +84,9 @@ def test_the_worst_is_told_first_and_salons_with_one_cause_once() -> None:
     )
     assert told.state == "trouble"
     assert told.said == "The database is away"
-    assert told.since == NOW - timedelta(seconds=4 * 3600) + timedelta(minutes=17), "stale since three cadences and two minutes"
+    assert told.since == NOW - timedelta(minutes=1), "since when the database is away, whatever else is wrong for longer"
+    stale = NOW - timedelta(seconds=4 * 3600) + timedelta(minutes=17)
+    assert told.troubles[3].since == stale, "since three cadences and two minutes"
     assert [one.what.split(":")[0] for one in told.troubles] == [
         "The database is away", "The last reload was refused", "Salon 3 is stopped", "Salon 2, records, is stale",
     ]  # fmt: skip
@@ -104,6 +107,38 @@ def test_what_fails_again_and_again_is_a_trouble_and_what_failed_once_is_not() -
     assert told.said == "Salon 1, clients, fails: HTTP 500"
     listing = found(row(0, "companies", phase="new", lag_s=None, last_error="HTTP 401", failures=1))
     assert listing.said == "The list of salons fails: HTTP 401"
+
+
+def test_an_error_is_said_without_the_place_that_is_said_already() -> None:
+    told = found(row(1, "clients", phase="stopped", last_error="salon 1, clients: no rights here. Give them."))
+    assert told.said == "Salon 1 is stopped: no rights here. Give them"
+
+
+def test_a_salon_that_is_held_while_it_fills_is_left_out_of_what_is_said_of_the_rest() -> None:
+    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
+    told = found(row(1, "records", **half), row(2, "records", **{**half, "expected": None}), pauses=(2,))  # type: ignore[arg-type]
+    assert (told.state, told.said) == ("filling", "Filling 1 of 2 salons; 1 paused")
+    assert told.eta_s is not None
+    alone = found(row(2, "records", **half), pauses=(2,))  # type: ignore[arg-type]
+    assert (alone.state, alone.since) == ("paused", NOW)
+    assert alone.said == "1 salon paused before all was there: `ycsync resume`"
+
+
+def test_a_salon_that_only_the_settings_know_is_named() -> None:
+    told = found(row(9, "clients", phase="new", lag_s=None))
+    judged = judge(dataclasses.replace(standing(), streams=standing(row(9, "clients", phase="new", lag_s=None)).streams), NINE)
+    said = verdict(judged, NINE, {})
+    assert told.state == "complete", "the settings do not name it"
+    assert said.said == "Salon 9 is not among those that YCLIENTS lists"
+    assert "`companies:`" in said.troubles[0].todo
+
+
+def test_a_database_that_does_not_tell_is_not_called_fine() -> None:
+    told = found(unread=NOW - timedelta(minutes=2))
+    assert (told.state, told.since) == ("trouble", NOW - timedelta(minutes=2))
+    assert told.said == "The database does not tell how things stand"
+    assert found(unread=NOW, lost=NOW).troubles[0].what == "The database is away"
+    assert len(found(unread=NOW, lost=NOW).troubles) == 1
 
 
 def test_what_is_stale_because_it_is_paused_says_that() -> None:
@@ -134,4 +169,6 @@ def test_it_says_complete_exactly_when_everything_is(found_rows: list[StreamRow]
         assert everything_well(judged)
     if everything_well(judged):
         assert said.state == ("paused" if 0 in pauses else "complete")
+    if said.state == "filling":
+        assert any(one.state in ("filling", "waiting") and not one.paused for one in judged)
     assert said.share is None or 0 <= said.share <= 1

@@ -176,6 +176,10 @@ DATABASE_LOST = Event(
     "database.lost", "error", "no database: requests stop until it is back", ("retry_in_s",),
     "Mend the database or the way to it; ycsync goes on by itself. `ycsync doctor` tells more.",
 )  # fmt: skip
+DATABASE_UNREAD = Event(
+    "database.unread", "error", "the database works, but did not tell for 30 s how things stand; /readyz says no meanwhile", (),
+    "What the error says: a lock that another program holds on a table, a right that was taken, a time-out too short.",
+)  # fmt: skip
 DATABASE_BACK = Event("database.back", "info", "the database answers again", ("duration_s",))
 DATABASE_MIGRATED = Event("database.migrated", "info", "the schema was brought up to date", ("version", "applied"))
 DATABASE_EMBEDDED = Event("database.embedded", "info", "the private PostgreSQL runs", ("state",))

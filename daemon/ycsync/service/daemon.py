@@ -33,6 +33,7 @@ from ycsync.web import Health, Web
 
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
 STATUS_S, SELDOM_S = 2.0, 5.0  # between two looks at everything: as a rule, and at most
+SOONEST_S = 0.5  # between two looks for the page
 SHARE = 0.004  # of a core, for looking and for telling
 ALIVE_S = 3600.0
 TELL_S = 2.0
@@ -239,14 +240,19 @@ class Daemon:
     async def _look(self, engine: Engine) -> None:
         """Ask the database how everything stands."""
         watch = Watch(Report(engine.database.named("report")))
-        paused, cost_s = frozenset[int](), 0.0
+        paused, cost_s, said = frozenset[int](), 0.0, False
         while True:
-            with contextlib.suppress(YcsyncError):
+            try:
                 standing = await watch.standing(self.started.yclients.egress)
                 begun = time.thread_time()
                 self.overview.update(standing, engine.current.settings)
                 self.page.update(standing, self.overview.judged)
-                cost_s = time.thread_time() - begun
+                cost_s, said = time.thread_time() - begun, False
+            except YcsyncError as exc:
+                # That the database is away is said by who works with it; here it may be one statement that it refuses.
+                if not said and engine.scheduler.database_lost is None and self.overview.unread_since() is not None:
+                    emit(_log, logs.DATABASE_UNREAD, error=exc)
+                    said = True
             if (now_paused := self.overview.paused()) != paused:
                 _say_paused(now_paused - paused, paused - now_paused)
                 paused = now_paused
@@ -274,14 +280,16 @@ class Daemon:
             joined.clear()
             with contextlib.suppress(YcsyncError):
                 await self.page.look(glances, self.started.yclients.egress)
+            await asyncio.sleep(SOONEST_S)  # whoever comes and goes all the time is answered no more often
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STATUS_S):
+                async with asyncio.timeout(STATUS_S - SOONEST_S):
                     await joined.wait()
 
     def _condition(self) -> Condition:
+        lost = None if self.scheduler is None else self.scheduler.database_lost
         return Condition(
-            self.loaded.settings, None if self.scheduler is None else self.scheduler.database_lost, self.reload, self.chosen_at,
-            self.file_preset, self.loaded.secrets.admin_token is not None,
+            self.loaded.settings, lost, self.overview.unread_since(), self.reload, self.chosen_at, self.file_preset,
+            self.loaded.secrets.admin_token is not None,
         )  # fmt: skip
 
     def _line(self, engine: Engine) -> str:

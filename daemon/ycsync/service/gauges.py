@@ -12,6 +12,7 @@ from typing import TypeVar
 from ycsync.config import STREAMS
 from ycsync.metrics import QUANTILES, StreamState, Told
 from ycsync.service.standing import Judged
+from ycsync.service.verdict import LASTING
 from ycsync.store.report import Standing
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class _Sum:
     quarantined: int = 0
     done: int = 0
     expected: int = 0
+    failing: int = 0
 
     def add(self, one: Judged) -> None:
         self.states[one.state] += 1
@@ -34,6 +36,8 @@ class _Sum:
                 self.never += 1
             else:
                 self.proved.append(proved)
+        if one.state in ("filling", "waiting"):
+            self.failing += one.row.failures >= LASTING
         if one.state == "filling":
             self.expected += one.row.expected or 0
             self.done += one.row.done
@@ -74,7 +78,7 @@ def of_streams(judged: Iterable[Judged]) -> tuple[StreamState, ...]:
             sums[stream] = _Sum()
         sums[stream].add(one)
     return tuple(
-        StreamState(stream, dict(sum_.states), sum_.ages(), sum_.quarantined, sum_.done, sum_.expected)
+        StreamState(stream, dict(sum_.states), sum_.ages(), sum_.quarantined, sum_.done, sum_.expected, sum_.failing)
         for stream, sum_ in sums.items()
     )
 

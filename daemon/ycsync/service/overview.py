@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ycsync import __version__
@@ -19,6 +19,7 @@ from ycsync.service.standing import Judged
 from ycsync.store.report import Standing
 from ycsync.store.work import BatchTotals, Claim
 
+UNREAD_S = 30.0  # without a look at the database that worked: what is known may not be so any more
 PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks like hanging
 
 
@@ -84,6 +85,13 @@ class Overview:
         """Salons whose requests a command holds; 0: all."""
         return frozenset() if self._standing is None else frozenset(self._standing.pauses)
 
+    def unread_since(self) -> datetime | None:
+        """Since when nothing could be read of how things stand, if that is long; None before the first look."""
+        age_s = self._clock() - self._read
+        if self._standing is None or age_s <= UNREAD_S:
+            return None
+        return datetime.now(UTC) - timedelta(seconds=age_s)
+
     def reasons(self, lost: datetime | None = None, problem: str | None = None) -> tuple[str, ...]:
         """Why not all is as it should be; empty when it is: database, settings, and data that is complete and fresh.
 
@@ -92,7 +100,11 @@ class Overview:
         said = self._reasons
         if problem is not None:
             said = (f"the last reload was refused: {problem}", *said)
-        return said if lost is None else ("the database is away", *said)
+        if lost is not None:
+            return ("the database is away", *said)
+        if (since := self.unread_since()) is not None:
+            return (f"the database does not tell how things stand, since {since:%H:%M:%S} UTC", *said)
+        return said
 
     def measure(self, settings: Settings, problem: str | None, lost: datetime | None, turned: float | None = None) -> bytes:
         """The metrics, with the state as it is now. `turned`: when work was looked for last, on the monotonic clock."""
@@ -125,6 +137,8 @@ class Overview:
                 parts.append(one.row.last_error)
         if lost is not None:
             parts.insert(0, "DATABASE AWAY since " + lost.strftime("%H:%M:%S UTC"))
+        elif (since := self.unread_since()) is not None:
+            parts.insert(0, f"NOT READ since {since:%H:%M:%S UTC}")
         if problem is not None:
             parts.append(f"last reload refused: {problem}")
         return "; ".join(parts)

@@ -43,10 +43,11 @@ class Reload:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How the service itself is. `chosen_at`: its preset was chosen on the page, and not by the file."""
+    """How the service itself is. `lost`, `unread`: see `verdict`. `chosen_at`: the page chose its preset, not the file."""
 
     settings: Settings
     lost: datetime | None = None
+    unread: datetime | None = None
     reload: Reload | None = None
     chosen_at: datetime | None = None
     file_preset: str = ""
@@ -145,7 +146,9 @@ class Page:
         pauses = self._standing.pauses if self._standing is not None else {}
         judged = self._judged if known else None
         troubles = self._once("troubles", condition.settings, lambda: salons_troubles(self._judged, condition.settings))
-        return verdict(judged, condition.settings, pauses, lost=condition.lost, refused=refused, known=troubles)
+        return verdict(
+            judged, condition.settings, pauses, lost=condition.lost, unread=condition.unread, refused=refused, known=troubles
+        )
 
     def sections(self) -> dict[str, Any]:
         """Everything but the table, by section; see `Events`."""

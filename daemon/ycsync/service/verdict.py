@@ -31,7 +31,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`said`: one sentence. `since`: the first of the troubles; `share`: of the rows that are wanted, 0 to 1, if known.
+    """`said`: one sentence. `since`: when that began; `share`: of the rows that are wanted, 0 to 1, if known.
 
     `eta_range_s`: seconds, from and to, if known.
     """
@@ -59,30 +59,34 @@ def verdict(
     pauses: dict[int, datetime],
     *,
     lost: datetime | None = None,
+    unread: datetime | None = None,
     refused: Refused | None = None,
     known: Sequence[Trouble] | None = None,
 ) -> Verdict:
-    """`judged` None: nothing was read yet. `lost`: since when the database is away.
+    """`judged` None: nothing was read yet. `lost`: since when the database is away; `unread`: since when it answers but could
+    not be asked how things stand.
 
     `known`: the `salons_troubles` of what is judged, if they were found before.
     """
     if known is None:
         known = salons_troubles(judged or (), settings)
-    troubles = (*_of_all(lost, refused), *known)
+    troubles = (*_of_all(lost, unread, refused), *known)
     if troubles:
-        since = min((one.since for one in troubles if one.since is not None), default=None)
-        return Verdict("trouble", _trouble_said(troubles), since, troubles=troubles[:MOST])
+        return Verdict("trouble", _trouble_said(troubles), troubles[0].since, troubles=troubles[:MOST])
     if judged is None:
         return Verdict("starting", "Starting: nothing is known yet")
     on = [one for one in judged if one.state != "off"]
     if 0 in pauses:
         return Verdict("paused", "Paused: no request leaves until `ycsync resume`", pauses[0])
-    if any(one.state in ("filling", "waiting") for one in on):
-        return _filling(on)
+    held = f"; {len(pauses)} paused" if pauses else ""
+    if moving := [one for one in on if one.state in ("filling", "waiting")]:
+        if all(one.paused for one in moving):
+            first = min(pauses[one.row.company] for one in moving)
+            return Verdict("paused", f"{_salons(moving, 'salon')} paused before all was there: `ycsync resume`", first)
+        return _filling(on, held)
     if not any(one.row.company for one in on):
         return Verdict("starting", "No salon is known yet")
     salons = len({one.row.company for one in on if one.row.company})
-    held = f"; {len(pauses)} paused" if pauses else ""
     return Verdict("complete", f"Complete and fresh: {salons:,} salon{'' if salons == 1 else 's'}{held}")
 
 
@@ -92,10 +96,18 @@ def _trouble_said(troubles: Sequence[Trouble]) -> str:
     return f"{troubles[0].what}{more}"
 
 
-def _of_all(lost: datetime | None, refused: Refused | None) -> Iterable[Trouble]:
+def _salons(judged: Sequence[Judged], word: str) -> str:
+    count = len({one.row.company for one in judged})
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def _of_all(lost: datetime | None, unread: datetime | None, refused: Refused | None) -> Iterable[Trouble]:
     if lost is not None:
         todo = "Nothing is lost: no request leaves meanwhile, and it goes on by itself. `ycsync doctor` names what is wrong."
         yield Trouble("The database is away", todo, lost)
+    elif unread is not None:
+        todo = "Work may go on, but what is shown was so then. The journal (`database.unread`) and `ycsync status` say why."
+        yield Trouble("The database does not tell how things stand", todo, unread)
     if refused is not None:
         todo = "The settings from before hold. Mend the file, then `systemctl reload ycsync`."
         yield Trouble(f"The last reload was refused: {refused.problem}", todo, refused.at)
@@ -104,10 +116,11 @@ def _of_all(lost: datetime | None, refused: Refused | None) -> Iterable[Trouble]
 def salons_troubles(judged: Sequence[Judged], settings: Settings) -> list[Trouble]:
     """What is wrong with salons: those with one cause are one trouble, told by the salon that has it longest."""
     groups: dict[tuple[str, str], list[Judged]] = {}
+    listed = any(one.row.company == 0 and one.state == "fresh" for one in judged)
     for one in judged:
-        if (kind := _kind(one)) is not None:
+        if (kind := _kind(one, listed)) is not None:
             groups.setdefault((kind, one.row.error_code or ""), []).append(one)
-    order = ("stopped", "stale", "failing")
+    order = ("stopped", "stale", "failing", "unlisted")
     found = []
     for (kind, _), members in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), -len(item[1]))):
         since, _, first = min(((_since(one, kind, settings), n, one) for n, one in enumerate(members)), key=_earliest)
@@ -121,11 +134,14 @@ def _earliest(told: tuple[datetime | None, int, Judged]) -> tuple[bool, float, i
     return at is None, 0.0 if at is None else at.timestamp(), n
 
 
-def _kind(one: Judged) -> str | None:
+def _kind(one: Judged, listed: bool) -> str | None:
+    """`listed`: the list of salons is known, and so is who is not in it."""
     if one.state in ("stopped", "stale"):
         return "stopped" if one.state == "stopped" else "stale"
     if one.state in ("filling", "waiting") and one.row.failures >= LASTING:
         return "failing"
+    if listed and one.row.company and one.state == "waiting" and one.title is None:
+        return "unlisted"
     # Without the list of salons there is none that could be judged.
     return "failing" if one.row.company == 0 and one.state != "off" and one.row.last_error is not None else None
 
@@ -139,9 +155,13 @@ def _since(one: Judged, kind: str, settings: Settings) -> datetime | None:
 
 def _what(one: Judged, kind: str) -> str:
     where = f"Salon {one.row.company}" if one.row.company else "The list of salons"
-    if kind == "stopped" and one.row.last_error:
-        return f"{where} is stopped: {one.row.last_error}"
-    said = f": {one.row.last_error}" if one.row.last_error else ""
+    if kind == "unlisted":
+        return f"{where} is not among those that YCLIENTS lists"
+    # An error begins with where it happened, and ends a sentence.
+    said = (one.row.last_error or "").removeprefix(f"salon {one.row.company}, {one.row.stream}: ").removesuffix(".")
+    said = f": {said}" if said else ""
+    if kind == "stopped" and said:
+        return f"{where} is stopped{said}"
     is_what = {"stopped": "is stopped", "stale": "is stale", "failing": "fails"}[kind]
     return f"{where}, {one.row.stream}, {is_what}{said}" if one.row.company else f"{where} {is_what}{said}"
 
@@ -149,6 +169,8 @@ def _what(one: Judged, kind: str) -> str:
 def _todo(one: Judged, kind: str) -> str:
     if one.paused:
         return "Its requests are held: `ycsync resume`."
+    if kind == "unlisted":
+        return "Is its number right in `companies:` of config.yaml, and may the user of the token manage it?"
     if kind == "stopped":
         return "What the message says. The other salons go on; it is tried again by itself from time to time."
     if one.row.last_error:
@@ -156,7 +178,9 @@ def _todo(one: Judged, kind: str) -> str:
     return "Are the requests at the limit? Then there are too many salons for this cadence: see `streams:` in config.yaml."
 
 
-def _filling(on: Sequence[Judged]) -> Verdict:
+def _filling(on: Sequence[Judged], held: str) -> Verdict:
+    # Those that are held do not move: what is said of the rest is said without them.
+    on = [one for one in on if not one.paused or one.state not in ("filling", "waiting")]
     moving = [one for one in on if one.state in ("filling", "waiting")]
     counted = [one for one in on if one.row.company and one.row.expected]
     expected = sum(one.row.expected or 0 for one in counted)
@@ -172,4 +196,4 @@ def _filling(on: Sequence[Judged]) -> Verdict:
     salons = len({one.row.company for one in on if one.row.company})
     filling = len({one.row.company for one in moving if one.row.company})
     said = f"Filling {filling:,} of {salons:,} salon{'' if salons == 1 else 's'}" if salons else "Reading the list of salons"
-    return Verdict("filling", said, None, share, eta_s, span)
+    return Verdict("filling", said + held, None, share, eta_s, span)
