@@ -47,7 +47,8 @@ class StreamState:
     """One stream over all salons, as it was when the database was read.
 
     `states`: how many salons are in which state; `lags`: seconds, of QUANTILES and then the largest; empty: none is on.
-    `quarantined`: open rows. `done`, `expected`: rows of the passes that fill.
+    `quarantined`: open rows. `done`, `expected`: rows of the passes that fill. `failing`: how many never were complete and
+    failed several times in a row.
     """
 
     stream: str
@@ -56,6 +57,7 @@ class StreamState:
     quarantined: int = 0
     done: int = 0
     expected: int = 0
+    failing: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +283,12 @@ def _of_database(told: Told, age_s: float) -> Iterator[Metric]:
                 lags.add_sample(lags.name, {"stream": one.stream, "quantile": str(quantile)}, lag_s + age_s)
             longest.add_sample(longest.name, {"stream": one.stream}, one.lags[-1] + age_s)
     yield from (streams, longest, lags)
+    yield _by(
+        "ycsync_streams_failing",
+        "Streams of all salons that fill or wait, and whose last three tries or more failed.",
+        "stream",
+        ((one.stream, one.failing) for one in told.streams),
+    )
     yield _by(
         "ycsync_quarantine_rows",
         "Rows that could not be stored and have not come well since.",
