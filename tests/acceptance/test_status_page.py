@@ -174,7 +174,11 @@ async def test_who_has_the_token_pauses_and_changes_the_preset(place: Place, bro
         await seen.page.locator("#ask-yes").click()
         await seen.until_state("paused")
         assert (await place.fetchval("select company_id from yclients.pauses")) == 0
+        await seen.until("#admin-said", "No request leaves")
+        assert await seen.page.get_by_role("button", name="Pause all").is_disabled()
         await seen.page.get_by_role("button", name="Resume all").click()
+        assert "one by one" in await seen.text("#ask")
+        await seen.page.locator("#ask-yes").click()
         await seen.until_state("complete")
         await seen.page.locator("#preset").select_option("other")
         await seen.page.get_by_role("button", name="Use this preset").click()
@@ -182,8 +186,10 @@ async def test_who_has_the_token_pauses_and_changes_the_preset(place: Place, bro
         await seen.until("#settings dd", "other")
         assert "preset: other" in place.config.read_text("utf-8")
         await seen.page.get_by_role("button", name="4001").click()
-        await seen.page.get_by_role("button", name="Pause this salon").click()
+        await seen.page.get_by_role("button", name="Pause this salon").press("Enter")
         await seen.until("#table tbody", "paused")
+        focused = await seen.page.evaluate("document.activeElement.textContent")
+        assert focused == "Resume this salon", "new figures take nobody's place away"
         assert (await place.fetchval("select company_id from yclients.pauses")) == 4001
         assert ADMIN not in await seen.page.content()
 

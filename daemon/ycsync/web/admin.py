@@ -43,6 +43,11 @@ class Actions(Protocol):
         """Work with another preset."""
 
 
+def _bytes(given: str) -> bytes:
+    """As it came: a header may hold any byte."""
+    return given.strip().encode("utf-8", "surrogateescape")
+
+
 class Admin:
     """Checks and carries out what is asked with POST."""
 
@@ -100,7 +105,7 @@ class Admin:
                 text=f"too many wrong tokens: try again in {wait_s:.0f} s", headers={"Retry-After": f"{wait_s:.0f}"}
             )
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(_bytes(given), token.encode()):
             self._failures.append(self._now())
             raise self._denied(web.HTTPUnauthorized, "the admin token is missing or wrong")
         try:

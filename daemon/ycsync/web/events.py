@@ -8,6 +8,7 @@ what is old; who takes nothing at all is cut.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ import msgspec
 from aiohttp import web
 
 MOST_LISTENERS = 32
+SOONEST_S = 0.5  # whoever comes may hear what was said so shortly ago
 SEND_S = 10.0  # to take one message
 _RETRY = b"retry: 2000\n\n"
 
@@ -29,6 +31,7 @@ class Events:
         self._version = 0
         self._news = asyncio.Condition()
         self._closed = False
+        self._said_at = -SOONEST_S
         self._encoder = msgspec.json.Encoder()
         self.listeners = 0
         self.joined = asyncio.Event()  # somebody began to listen
@@ -38,6 +41,7 @@ class Events:
         if not self.listeners:
             return
         self._version += 1
+        self._said_at = time.monotonic()
         for name, value in self._now().items():
             body = self._encoder.encode(value)
             if name not in self._sections or self._sections[name][1] != body:
@@ -62,7 +66,8 @@ class Events:
         try:
             await response.prepare(request)
             self.joined.set()
-            await self.publish()
+            if time.monotonic() - self._said_at >= SOONEST_S:
+                await self.publish()
             await self._send(request, response)
         except (ConnectionError, TimeoutError):
             if request.transport is not None:

@@ -70,5 +70,13 @@ def is_from_elsewhere(headers: Mapping[str, str], names: tuple[str, ...]) -> boo
     return not own
 
 
+def is_read_from_elsewhere(headers: Mapping[str, str], names: tuple[str, ...]) -> bool:
+    """Does another site's page read this in the background? A link that somebody clicks there is no harm.
+
+    It could not see the answer, but it could ask again and again.
+    """
+    return headers.get("Sec-Fetch-Mode") != "navigate" and is_from_elsewhere(headers, names)
+
+
 def _place(netloc: str) -> str:
     return re.sub(r":(80|443)$", "", netloc.lower())

@@ -17,7 +17,7 @@ from ycsync.logs import HTTP_UNAVAILABLE, emit, get_logger
 from ycsync.metrics import CONTENT_TYPE
 from ycsync.web.admin import LONGEST_BODY, Actions, Admin
 from ycsync.web.events import Events
-from ycsync.web.guard import HEADERS, is_host_known
+from ycsync.web.guard import HEADERS, is_host_known, is_read_from_elsewhere
 from ycsync.web.page import FILES, FirstWords, asset, page
 from ycsync.web.query import Query
 
@@ -134,6 +134,8 @@ class Web:
                 raise web.HTTPMisdirectedRequest(
                     text="not asked by a name of this service: add it to `http.hosts` in config.yaml and reload"
                 )
+            if request.path.startswith("/api/") and is_read_from_elsewhere(request.headers, self._names()):
+                raise web.HTTPForbidden(text="another site's page asks")
             return await handler(request)
         except web.HTTPException as exc:
             kept = {name: exc.headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in exc.headers}

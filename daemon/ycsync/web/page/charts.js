@@ -1,5 +1,5 @@
 // How many requests left in the last hour, beside what the preset and YCLIENTS allow?
-import { clock, el, fill, number, put } from "./words.js";
+import { el, fill, hhmm, number, put } from "./words.js";
 
 let uPlot = null; // the library, once it is wanted
 const BUCKET_S = 10;
@@ -73,14 +73,15 @@ function makePlot(id, which) {
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_, __, top) => [0, Math.max(top ?? 0, which ? limits.limit_minute : limits.limit_second) * 1.08] } },
     axes: [
-      { ...axis, values: (_, ticks) => ticks.map((at) => clock(at * 1000).slice(0, 5)), space: 60 },
+      { ...axis, values: (_, ticks) => ticks.map((at) => hhmm(at * 1000)), space: 60 },
       { ...axis, size: 36, incrs: which ? [10, 20, 50, 100, 200, 500, 1000] : [1, 2, 5, 10, 20, 50, 100] },
     ],
     series: [{}, { stroke: colour("--busy"), fill: colour("--busy-bg"), width: 1.5, points: { show: false } }, line("--warn", [6, 4]), line("--bad", [2, 3])],
     hooks: { setCursor: [(it) => caption(it, which, said, box)] },
   }, columns(which).data, box);
-  new ResizeObserver(() => box.clientWidth > 0 && plot.setSize({ width: box.clientWidth, height: 180 })).observe(box);
-  return { plot, which, said, box };
+  const fitting = new ResizeObserver(() => box.clientWidth > 0 && plot.setSize({ width: box.clientWidth, height: 180 }));
+  fitting.observe(box);
+  return { plot, which, said, box, fitting };
 }
 
 function caption(plot, which, said, box) {
@@ -89,8 +90,8 @@ function caption(plot, which, said, box) {
   const known = used.filter((each) => each != null);
   const most = known.length ? Math.max(...known) : null;
   const n = plot.cursor.idx;
-  const here = n != null && used[n] != null ? `${clock(at[n] * 1000)}: ${used[n]}. ` : "";
-  const since = known.length < used.length - 1 ? ` since ${clock(at[used.findIndex((each) => each != null)] * 1000).slice(0, 5)}` : " in the last hour";
+  const here = n != null && used[n] != null ? `${hhmm(at[n] * 1000)}: ${used[n]}. ` : "";
+  const since = known.length < used.length - 1 ? ` since ${hhmm(at[used.findIndex((each) => each != null)] * 1000)}` : " in the last hour";
   put(said, `${here}most${since}: ${number(most)}; the preset takes ${number(preset)} (dashed), YCLIENTS ${number(limit)} (dotted)`);
   const name = which ? "Requests in any 60 seconds" : "Requests in any second";
   box.setAttribute("aria-label", `${name}, chart. Most${since}: ${number(most)}. The preset takes ${number(preset)}, YCLIENTS allows ${number(limit)}.`);
@@ -98,7 +99,8 @@ function caption(plot, which, said, box) {
 
 /** Draw again, with the colours of the moment. */
 export function redraw() {
-  for (const { plot, box } of plots) {
+  for (const { plot, box, fitting } of plots) {
+    fitting.disconnect();
     plot.destroy();
     box.replaceChildren();
   }
@@ -126,5 +128,5 @@ function figures() {
   }
   fill(document.querySelector("#figures tbody"), [...rows], () =>
     [...rows].map(([from, [second, minute]]) =>
-      el("tr", {}, el("th", { scope: "row" }, clock(from * 1000).slice(0, 5)), el("td", { className: "n" }, number(minute)), el("td", { className: "n" }, number(second)))));
+      el("tr", {}, el("th", { scope: "row" }, hhmm(from * 1000)), el("td", { className: "n" }, number(minute)), el("td", { className: "n" }, number(second)))));
 }

@@ -46,7 +46,7 @@ export function batches({ at_work, ended }) {
 }
 
 export function hour(it) {
-  put(byId("hour"), `In the last hour ${number(it.batches)} ended (${number(it.failed)} failed) with ${plural(it.requests, "request")}, ${plural(it.errors, "error")}, ${number(it.throttled)} of them refused; ${number(it.working)} at work.`);
+  put(byId("hour"), `In the last hour ${number(it.batches)} ended (${number(it.failed)} failed) with ${plural(it.requests, "request")} and ${plural(it.errors, "error")}; ${number(it.throttled)} refused (429); ${number(it.working)} at work.`);
 }
 
 export function errors({ total, shown }, showAll) {

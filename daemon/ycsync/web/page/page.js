@@ -7,19 +7,22 @@ import { age, clock, el, fill, number, percent, put, range, setClock, span, tick
 
 const SILENCE_MS = 8000; // the service says something every two seconds
 const AGAIN_MS = 5000;
+const UNSEEN_MS = 10 * 60 * 1000; // a browser has few connections to one service: a page that nobody looks at gives its own back
 const state = {};
 const byId = (id) => document.getElementById(id);
-let heard = 0;
+let heard = Date.now(); // silence counts from the beginning: what the page began with may be old
 let lost = false;
 let source = null;
+let leaving = 0;
 
 function connect() {
+  clearTimeout(leaving);
   source?.close();
   source = new EventSource("api/events");
   source.onmessage = (event) => hear(JSON.parse(event.data));
   source.onerror = () => {
     // The browser tries again by itself unless it was refused.
-    if (source.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN_MS);
+    if (source?.readyState === EventSource.CLOSED) setTimeout(connect, AGAIN_MS);
   };
 }
 
@@ -108,12 +111,19 @@ function share(verdict) {
 
 function troubles(list) {
   byId("troubles").hidden = !list.length;
-  fill(byId("troubles"), list, () => list.map((one) =>
-    el("li", {}, one.what, one.more ? ` (and ${number(one.more)} more)` : "", one.since ? [", since ", time(one.since)] : "", el("br"), el("b", {}, "What to do: "), one.todo)));
+  fill(byId("troubles"), list, () => list.map((one, n) =>
+    // The headline says the first one already.
+    el("li", {}, n ? [one.what, one.more ? ` (and ${number(one.more)} more)` : "", one.since ? [", since ", time(one.since)] : "", el("br")] : null, el("b", {}, "What to do: "), one.todo)));
+}
+
+function leave() {
+  source?.close();
+  source = null;
+  document.title = "ycsync";
 }
 
 function watch() {
-  if (heard && !lost && Date.now() - heard > SILENCE_MS) {
+  if (source && !lost && Date.now() - heard > SILENCE_MS) {
     lost = true;
     head();
     connect(); // a connection that says nothing may be dead without a word
@@ -125,10 +135,18 @@ startSalons();
 startAdmin(reopen);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) {
-    redraw();
-    loadSalons();
+  clearTimeout(leaving);
+  if (document.hidden) {
+    leaving = setTimeout(leave, UNSEEN_MS);
+    return;
   }
+  if (!source) {
+    heard = Date.now();
+    lost = true; // so that what was missed is asked for
+    connect();
+  }
+  redraw();
+  loadSalons();
 });
 setInterval(watch, 1000);
 // The verdict stands in the page: it is painted before the rest is asked for. A hidden page is not painted at all.

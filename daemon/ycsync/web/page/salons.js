@@ -3,6 +3,7 @@ import { age, badge, el, now, number, percent, plural, put, range, span, time } 
 import { salonActions } from "./admin.js";
 
 const PAGE = 50;
+const WAIT_MS = 10000;
 const view = { q: "", state: "", sort: "state", order: "asc", offset: 0 };
 const rows = new Map(); // salon -> its row, its second row when it is open, and what they show
 const open = new Set();
@@ -41,7 +42,7 @@ export async function load() {
   try {
     do {
       again = false;
-      const answer = await fetch(`api/salons?${new URLSearchParams({ ...view, limit: PAGE })}`);
+      const answer = await fetch(`api/salons?${new URLSearchParams({ ...view, limit: PAGE })}`, { signal: AbortSignal.timeout(WAIT_MS) });
       if (!answer.ok) throw new Error((await answer.json()).error);
       const found = await answer.json();
       shown = found.version;
@@ -109,10 +110,12 @@ function update(salon) {
   if (!row.main.firstElementChild) row.main.append(el("th", { role: "rowheader", scope: "row" }, row.button));
   while (row.main.children.length > 1) row.main.lastElementChild.remove();
   row.main.append(...cells);
-  const more = isOpen ? details(salon, cells.length + 1) : null;
+  const acting = row.actions?.contains(document.activeElement);
+  const more = isOpen ? details(salon, cells.length + 1, row) : null;
   if (row.more && more) row.more.replaceWith(more);
   else row.more?.remove();
   row.more = more;
+  if (acting && more) row.actions?.querySelector("button")?.focus(); // new figures are no reason to lose one's place
   return row;
 }
 
@@ -135,13 +138,14 @@ function nextIn(instant) {
   return s > 5 ? `, next in ${span(s)}` : "";
 }
 
-function details(salon, width) {
+function details(salon, width, row) {
   const line = (one) =>
     el("li", {}, el("b", {}, one.stream), " ", badge(one.state), ` ${number(one.done ?? 0)}${one.expected == null ? "" : ` of ${number(one.expected)}`} rows`,
       one.eta_s ? `, ${span(one.eta_s)} left` : "", one.proved_as_of ? [", everything before ", time(one.proved_as_of), " is there"] : ", never complete yet",
       one.next_at ? nextIn(one.next_at) : "", `, ${plural(one.requests ?? 0, "request")}`, one.quarantined ? `, ${number(one.quarantined)} in quarantine` : "",
       one.error ? el("p", {}, el("b", {}, "Since "), time(one.error_since), `, ${plural(one.failures ?? 0, "failure")} in a row: ${one.error}`) : null);
-  return el("tr", { className: "more", role: "row" }, el("td", { colSpan: width, role: "cell", "aria-colspan": String(width) }, el("ul", {}, ...salon.streams.map(line)), salonActions(salon)));
+  row.actions = salonActions(salon, row.actions);
+  return el("tr", { className: "more", role: "row" }, el("td", { colSpan: width, role: "cell", "aria-colspan": String(width) }, el("ul", {}, ...salon.streams.map(line)), row.actions));
 }
 
 function toggle(company) {

@@ -48,6 +48,9 @@ export function clock(instant) {
   return new Date().toDateString() === at.toDateString() ? hour.format(at) : day.format(at);
 }
 
+/** The time of day alone, to the minute: for what is no older than an hour or so. */
+export const hhmm = (instant) => hour.format(new Date(instant)).slice(0, 5);
+
 /** An element: properties, then children; text is only ever text. */
 export function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
