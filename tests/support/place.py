@@ -141,6 +141,26 @@ def free_port() -> int:
         return port
 
 
+def place_in(folder: Path, database_url: str, simulator: Simulator) -> Place:
+    """A place with everything in order."""
+    port = free_port()
+    config = folder / "config.yaml"
+    config.write_text(CONFIG.format(url=simulator.url, egress=f"test-{port}", port=port), "utf-8")
+    runtime = folder / "run"
+    runtime.mkdir()
+    place = Place(folder, database_url, simulator, config, port)
+    place.environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "LANG": "C.UTF-8",
+        "RUNTIME_DIRECTORY": str(runtime),
+        "YCLIENTS_PARTNER_TOKEN": "partner-secret-1",
+        "YCLIENTS_USER_TOKEN": "user-secret-2",
+        "YCSYNC_DATABASE_URL": database_url,
+    }
+    return place
+
+
 @pytest.fixture
 def options() -> Options:
     """The salon; a test module may override it."""
@@ -149,23 +169,9 @@ def options() -> Options:
 
 @pytest.fixture
 async def place(tmp_path: Path, database_url: str, options: Options) -> AsyncIterator[Place]:
-    """A place with everything in order."""
+    """Everything in order; see `place_in`."""
     async with Simulator(options) as simulator:
-        port = free_port()
-        config = tmp_path / "config.yaml"
-        config.write_text(CONFIG.format(url=simulator.url, egress=f"test-{port}", port=port), "utf-8")
-        runtime = tmp_path / "run"
-        runtime.mkdir()
-        place = Place(tmp_path, database_url, simulator, config, port)
-        place.environ = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": os.pathsep.join(sys.path),
-            "LANG": "C.UTF-8",
-            "RUNTIME_DIRECTORY": str(runtime),
-            "YCLIENTS_PARTNER_TOKEN": "partner-secret-1",
-            "YCLIENTS_USER_TOKEN": "user-secret-2",
-            "YCSYNC_DATABASE_URL": database_url,
-        }
+        place = place_in(tmp_path, database_url, simulator)
         try:
             yield place
         finally:
