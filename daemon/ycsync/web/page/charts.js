@@ -4,6 +4,7 @@ import { el, fill, hhmm, number, put } from "./words.js";
 let uPlot = null; // the library, once it is wanted
 const BUCKET_S = 10;
 const HOUR_S = 3600;
+const LEAST_S = 600; // a chart of less would look like more than it is
 const buckets = new Map(); // when it began -> [in any second, in any minute]
 let limits = null;
 let plots = [];
@@ -53,7 +54,9 @@ const colour = (name) => getComputedStyle(document.documentElement).getPropertyV
 function columns(which) {
   const end = Math.max(...buckets.keys());
   const at = [], used = [];
-  for (let x = end - HOUR_S; x <= end; x += BUCKET_S) {
+  // Of a service that began lately, what there is.
+  const begin = Math.max(end - HOUR_S, Math.min(end - LEAST_S, Math.min(...buckets.keys())));
+  for (let x = begin; x <= end; x += BUCKET_S) {
     at.push(x);
     used.push(buckets.get(x)?.[which] ?? null);
   }
@@ -91,7 +94,7 @@ function caption(plot, which, said, box) {
   const most = known.length ? Math.max(...known) : null;
   const n = plot.cursor.idx;
   const here = n != null && used[n] != null ? `${hhmm(at[n] * 1000)}: ${used[n]}. ` : "";
-  const since = known.length < used.length - 1 ? ` since ${hhmm(at[used.findIndex((each) => each != null)] * 1000)}` : " in the last hour";
+  const since = at.length < HOUR_S / BUCKET_S ? ` since ${hhmm(at[used.findIndex((each) => each != null)] * 1000)}` : " in the last hour";
   put(said, `${here}most${since}: ${number(most)}; the preset takes ${number(preset)} (dashed), YCLIENTS ${number(limit)} (dotted)`);
   const name = which ? "Requests in any 60 seconds" : "Requests in any second";
   box.setAttribute("aria-label", `${name}, chart. Most${since}: ${number(most)}. The preset takes ${number(preset)}, YCLIENTS allows ${number(limit)}.`);
