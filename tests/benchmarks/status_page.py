@@ -1,9 +1,9 @@
 """What does it cost to be looked at? The status page in a real browser, with a thousand salons.
 
-    python tests/benchmarks/status_page.py [--salons N] [--minutes N] [--fill]
+    python tests/benchmarks/status_page.py [--salons N] [--minutes N] [--visits N] [--fill]
 
 Runs the service in a process of its own, with a throw-away PostgreSQL and a simulated YCLIENTS, opens the page in headless
-Chromium (apt-get install chromium) and leaves it open. Prints: the first contentful paint and the bytes of nine first visits,
+Chromium (apt-get install chromium) and leaves it open. Prints: the first contentful paint and the bytes of some first visits,
 the time of /metrics, and the service's own processor time and memory while the page is open. The salons are complete and their
 next batches are far away; with --fill they are empty, and the service reads them at the full rate of the preset `aggressive`.
 """
@@ -34,7 +34,7 @@ from benchmarks.first_sync import cpu_seconds, free_port
 from support.browser import chromium
 from ycsync.store.embedded import EmbeddedPostgres
 
-VISITS, SCRAPES, SETTLE_S = 9, 100, 20.0
+SCRAPES, SETTLE_S = 100, 20.0
 CONFIG = """\
 preset: aggressive
 yclients: {{base_url: "http://127.0.0.1:{simulator}/api/v1"}}
@@ -116,10 +116,10 @@ async def until_up(address: str) -> None:
             await asyncio.sleep(0.2)
 
 
-async def visits(browser: Browser, address: str) -> dict[str, Any]:
+async def visits(browser: Browser, address: str, times: int) -> dict[str, Any]:
     """What somebody waits for who opens the page for the first time."""
     paints, sizes = [], []
-    for _ in range(VISITS):
+    for _ in range(times):
         context = await browser.new_context()
         page = await context.new_page()
         await page.goto(address)
@@ -186,23 +186,26 @@ async def watched(browser: Browser, address: str, pid: int, minutes: int) -> dic
     }
 
 
-async def measure(salons: int, minutes: int, fill: bool) -> dict[str, Any]:
+async def measure(salons: int, minutes: int, times: int, fill: bool) -> dict[str, Any]:
     """One run."""
     async with service(salons, fill) as (pid, address), chromium() as browser:
-        found = await visits(browser, address)
+        found = await visits(browser, address, times)
         found |= await scrapes(address)
-        return {"salons": salons, **found, **await watched(browser, address, pid, minutes)}
+        if minutes:
+            found |= await watched(browser, address, pid, minutes)
+        return {"salons": salons, **found}
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--salons", type=int, default=1000)
-    parser.add_argument("--minutes", type=int, default=5)
+    parser.add_argument("--minutes", type=int, default=5, help="0: the page is not left open")
+    parser.add_argument("--visits", type=int, default=9, help="how often the page is opened for the first time")
     parser.add_argument("--fill", action="store_true", help="the service reads empty salons meanwhile")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    found = asyncio.run(measure(arguments.salons, arguments.minutes, arguments.fill))
+    found = asyncio.run(measure(arguments.salons, arguments.minutes, arguments.visits, arguments.fill))
     if arguments.json:
         print(json.dumps(found))
     else:
