@@ -8,7 +8,7 @@ and alerts work from the first scrape; what only the database knows is absent un
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import (
@@ -245,6 +245,22 @@ def _of_service(state: State) -> Iterator[Metric]:
     )
 
 
+_BY_STREAM: tuple[tuple[str, str, Callable[[StreamState], int]], ...] = (
+    (
+        "ycsync_streams_failing",
+        "Streams of all salons that fill or wait, and whose last three tries or more failed.",
+        lambda one: one.failing,
+    ),
+    ("ycsync_quarantine_rows", "Rows that could not be stored and have not come well since.", lambda one: one.quarantined),
+    ("ycsync_pass_done_rows", "Rows that passes which fill have stored, of all salons.", lambda one: one.done),
+    (
+        "ycsync_pass_expected_rows",
+        "Rows that passes which fill will have stored, as far as it is known.",
+        lambda one: one.expected,
+    ),
+)
+
+
 def _of_database(told: Told, age_s: float) -> Iterator[Metric]:
     yield _gauge(
         "ycsync_state_age_seconds",
@@ -283,30 +299,8 @@ def _of_database(told: Told, age_s: float) -> Iterator[Metric]:
                 lags.add_sample(lags.name, {"stream": one.stream, "quantile": str(quantile)}, lag_s + age_s)
             longest.add_sample(longest.name, {"stream": one.stream}, one.lags[-1] + age_s)
     yield from (streams, longest, lags)
-    yield _by(
-        "ycsync_streams_failing",
-        "Streams of all salons that fill or wait, and whose last three tries or more failed.",
-        "stream",
-        ((one.stream, one.failing) for one in told.streams),
-    )
-    yield _by(
-        "ycsync_quarantine_rows",
-        "Rows that could not be stored and have not come well since.",
-        "stream",
-        ((one.stream, one.quarantined) for one in told.streams),
-    )
-    yield _by(
-        "ycsync_pass_done_rows",
-        "Rows that passes which fill have stored, of all salons.",
-        "stream",
-        ((one.stream, one.done) for one in told.streams),
-    )
-    yield _by(
-        "ycsync_pass_expected_rows",
-        "Rows that passes which fill will have stored, as far as it is known.",
-        "stream",
-        ((one.stream, one.expected) for one in told.streams),
-    )
+    for name, said, value in _BY_STREAM:
+        yield _by(name, said, "stream", ((one.stream, value(one)) for one in told.streams))
 
 
 def _gauge(name: str, said: str, value: float) -> Metric:

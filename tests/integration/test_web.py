@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import socket
 from collections.abc import AsyncIterator
@@ -68,8 +69,8 @@ async def test_the_page_needs_nothing_from_elsewhere_and_may_take_nothing(web: S
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
         assert "https://" not in text.replace("https://github.com/leeoniya/uPlot", "")
-        size += len(text.encode())
-    assert size < 110_000, "as it is; a browser is sent half of that"
+        size += len(gzip.compress(text.encode(), 9))
+    assert size < 45_000, "bytes, as a browser is sent them"
 
 
 async def test_a_file_that_is_known_is_not_sent_again(web: Served) -> None:

@@ -14,12 +14,11 @@ from ycsync.cli.common import ConfigOption, JsonOption, command
 from ycsync.cli.output import Grid, show
 from ycsync.config import (
     Loaded,
-    Preset,
     Settings,
     backup_path,
     find_config,
-    format_duration,
     load,
+    preset_keys,
     reset_preset,
     use_preset,
 )
@@ -74,7 +73,7 @@ def show_preset(
         print(json.dumps(_as_json(settings, chosen), indent=2))
         return 0
     print(f"{chosen}{' (in force)' if chosen == settings.preset else ''}")
-    for key, value in _keys(settings.presets[chosen]).items():
+    for key, value in preset_keys(settings.presets[chosen]).items():
         print(f"  {key:<13} {value}")
     return 0
 
@@ -141,22 +140,8 @@ def _missing(loaded: Loaded) -> tuple[str, ...]:
     return missing
 
 
-def _keys(preset: Preset) -> dict[str, str]:
-    """The keys as the file has them."""
-    keys = {
-        "batch_size": str(preset.batch_size),
-        "interval": format_duration(preset.interval),
-        "per_minute": str(preset.per_minute),
-        "per_second": str(preset.per_second),
-        "min_delay": format_duration(preset.min_delay),
-        "max_retries": str(preset.max_retries),
-        "recheck_days": str(preset.recheck_days),
-    }
-    return keys if preset.start_at is None else {**keys, "start_at": f"{preset.start_at:%H:%M}"}
-
-
 def _row(settings: Settings, name: str) -> tuple[str, ...]:
-    keys = _keys(settings.presets[name])
+    keys = preset_keys(settings.presets[name])
     keys["recheck_days"] += " d"
     marked = f"{'*' if name == settings.preset else ' '} {name}"
     return (marked, *keys.values(), *(["-"] if len(keys) < len(HEADERS) - 1 else []))

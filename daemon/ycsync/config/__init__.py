@@ -23,6 +23,7 @@ from ycsync.config.settings import (
     Settings,
     Yclients,
     needs_restart,
+    preset_keys,
 )
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "needs_restart",
     "parse_duration",
     "parse_settings",
+    "preset_keys",
     "reset_preset",
     "use_preset",
 ]

@@ -9,6 +9,7 @@ from datetime import time, timedelta
 from types import MappingProxyType
 from typing import Final, Literal
 
+from ycsync.config.durations import format_duration
 from ycsync.errors import UsageError
 
 History = Literal["auto", "bulk", "by_client"]
@@ -40,6 +41,20 @@ class Preset:
     max_retries: int
     recheck_days: int
     start_at: time | None = None  # the salon's wall clock; None: at once
+
+
+def preset_keys(preset: Preset) -> dict[str, str]:
+    """The keys as the file has them."""
+    keys = {
+        "batch_size": str(preset.batch_size),
+        "interval": format_duration(preset.interval),
+        "per_minute": str(preset.per_minute),
+        "per_second": str(preset.per_second),
+        "min_delay": format_duration(preset.min_delay),
+        "max_retries": str(preset.max_retries),
+        "recheck_days": str(preset.recheck_days),
+    }
+    return keys if preset.start_at is None else {**keys, "start_at": f"{preset.start_at:%H:%M}"}
 
 
 def _built_in(batch: int, every_m: int, rates: tuple[int, int], delay_ms: int, retries: int, days: int) -> Preset:

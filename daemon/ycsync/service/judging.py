@@ -1,7 +1,8 @@
 """How is everything judged again and again, when hardly anything changed? As `standing.judge` does, but only what may differ.
 
 A stream's judgement depends on its row, on what holds for all (settings, salons, pauses, whether anybody works), and on time:
-what is fresh becomes stale at a known instant, and what fills or waits is reckoned anew each time.
+what is fresh becomes stale at a known instant, what is due already only waits for its turn, and what fills or waits for its
+time is reckoned anew each time.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Judging:
 
 
 def _until(one: Judged, settings: Settings) -> datetime | None:
+    if one.state == "waiting" and not one.next_s:
+        return None
     if one.state in ("filling", "waiting"):
         return _ALWAYS
     if one.state != "fresh" or one.row.proved_as_of is None:

@@ -15,10 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from ycsync import __version__
-from ycsync.config import STREAMS, Settings, format_duration
+from ycsync.config import STREAMS, Settings, preset_keys
 from ycsync.service import salons as by_salon
 from ycsync.service.salons import SalonView
-from ycsync.service.standing import Judged, instant, reload_problem
+from ycsync.service.standing import Judged, instant, reload_problem, requests_as_json
 from ycsync.service.traffic import Traffic
 from ycsync.service.verdict import Refused, Verdict, salons_troubles, verdict
 from ycsync.store.glance import AtWork, Ended, Glance, Glances, Quarantined
@@ -228,22 +228,12 @@ def _verdict(found: Verdict) -> dict[str, Any]:
 
 def _settings(condition: Condition) -> dict[str, Any]:
     settings, reload = condition.settings, condition.reload
-    preset = settings.active
     return {
         "preset": settings.preset,
         "chosen_at": instant(condition.chosen_at),
         "file_preset": condition.file_preset,
         "presets": list(settings.presets),
-        "keys": {
-            "batch_size": str(preset.batch_size),
-            "interval": format_duration(preset.interval),
-            "per_minute": str(preset.per_minute),
-            "per_second": str(preset.per_second),
-            "min_delay": format_duration(preset.min_delay),
-            "max_retries": str(preset.max_retries),
-            "recheck_days": str(preset.recheck_days),
-            **({} if preset.start_at is None else {"start_at": f"{preset.start_at:%H:%M}"}),
-        },
+        "keys": preset_keys(settings.active),
         "reload": None
         if reload is None
         else {"at": instant(reload.at), "problem": reload.problem, "restart_needed": list(reload.restart_needed)},
@@ -291,19 +281,10 @@ def _errors(judged: Sequence[Judged]) -> dict[str, Any]:
 
 
 def _standing(standing: Standing, settings: Settings, rows_s: float | None, hour_rows: int) -> dict[str, Any]:
-    usage, limits, preset = standing.usage, settings.yclients, settings.active
     return {
         "as_of": instant(standing.now),
         "requests": {
-            "second": usage.second,
-            "minute": usage.minute,
-            "limit_second": limits.per_second,
-            "limit_minute": limits.per_minute,
-            "preset_second": min(preset.per_second, limits.per_second),
-            "preset_minute": min(preset.per_minute, limits.per_minute),
-            "throttled": usage.throttled,
-            "throttled_at": instant(usage.throttled_at),
-            "blocked_until": instant(usage.blocked_until),
+            **requests_as_json(standing.usage, settings), "throttled_at": instant(standing.usage.throttled_at),
         },
         "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
         "services": [

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ycsync.config import STREAMS, Settings
-from ycsync.store.report import Standing, StreamRow
+from ycsync.store.report import Standing, StreamRow, Usage
 
 STALE_FACTOR = 3  # cadences without a proven success, and
 STALE_GRACE = timedelta(minutes=2)
@@ -183,9 +183,23 @@ def reasons(judged: tuple[Judged, ...], most: int = 20) -> tuple[str, ...]:
     return tuple(said[:most])
 
 
+def requests_as_json(usage: Usage, settings: Settings) -> dict[str, Any]:
+    """How many requests left lately, beside what may leave; see STATUS_JSON."""
+    limits, preset = settings.yclients, settings.active
+    return {
+        "second": usage.second,
+        "minute": usage.minute,
+        "limit_second": limits.per_second,
+        "limit_minute": limits.per_minute,
+        "preset_second": min(preset.per_second, limits.per_second),
+        "preset_minute": min(preset.per_minute, limits.per_minute),
+        "throttled": usage.throttled,
+        "blocked_until": instant(usage.blocked_until),
+    }
+
+
 def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) -> dict[str, Any]:
     """The object of `status --json`, see STATUS_JSON."""
-    usage, limits, preset = standing.usage, settings.yclients, settings.active
     return {
         "ok": everything_well(judged),
         "as_of": instant(standing.now),
@@ -201,16 +215,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
             for worker in standing.workers
             if worker.role == "service"
         ],
-        "requests": {
-            "second": usage.second,
-            "minute": usage.minute,
-            "limit_second": limits.per_second,
-            "limit_minute": limits.per_minute,
-            "preset_second": min(preset.per_second, limits.per_second),
-            "preset_minute": min(preset.per_minute, limits.per_minute),
-            "throttled": usage.throttled,
-            "blocked_until": instant(usage.blocked_until),
-        },
+        "requests": requests_as_json(standing.usage, settings),
         "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
         "quarantined": sum(one.row.quarantined for one in judged),
         "last_hour": asdict(standing.hour),
