@@ -202,7 +202,7 @@ class Trial:
             async with asyncio.timeout(30):
                 while not ending.done() and not ("service.ready" in scene.victims.log()[said:] and await self._idle()):
                     await asyncio.sleep(0.02)
-            if not ending.done():
+            if not ending.done() and not scene.victims.has_told():  # else it stops already, or is gone
                 os.kill(pid, stop)
             death = await ending
         finally:

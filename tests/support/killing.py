@@ -85,6 +85,10 @@ class Victims:
         asked = Counter[Key]((method, path, query, body) for method, path, query, body in told["open"])
         return Death(code, told["hit"], told["seconds"], asked, {(place, edge): count for place, edge, count in told["points"]})
 
+    def has_told(self) -> bool:
+        """Is its report there: was the signal of its point sent, or has it ended?"""
+        return (self.folder / "report.json").exists()
+
     def log(self) -> str:
         """What all commands have said so far."""
         file = self.folder / "log"

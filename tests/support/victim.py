@@ -104,8 +104,9 @@ class Points:
             "open": open_requests,
             "points": [[place, edge, count] for (place, edge), count in self.counts.items()],
         }
-        with open(self.report, "w", encoding="utf-8") as file:
+        with open(f"{self.report}.new", "w", encoding="utf-8") as file:
             json.dump(told, file)
+        os.replace(file.name, self.report)  # whole, or not there
 
 
 class Counted(collections.abc.Coroutine[Any, Any, Any]):
@@ -221,6 +222,8 @@ def run(spec: dict[str, Any]) -> int:
         code = exc.code or 0
     except BaseException:
         traceback.print_exc()
+    for late in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(late, signal.SIG_IGN)  # it has ended; only the report is left to be written
     if points.hit is None or points.signal != signal.SIGKILL:
         points.write()
     sys.stdout.flush()

@@ -34,7 +34,7 @@ from ycsync.web import Health, Web
 LATE_TURN_S = 15.0  # the scheduler's loop turns every second; later than this it is stuck
 STATUS_S, SELDOM_S = 2.0, 5.0  # between two looks at everything: as a rule, and at most
 SOONEST_S = 0.5  # between two looks for the page
-SHARE = 0.004  # of a core, for looking and for telling
+SHARE = 0.002  # of a core, for looking and for telling
 ALIVE_S = 3600.0
 TELL_S = 2.0
 RETRY_S = 1.0

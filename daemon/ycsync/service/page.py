@@ -244,8 +244,11 @@ def _settings(condition: Condition) -> dict[str, Any]:
 def _streams(judged: Sequence[Judged], settings: Settings) -> list[dict[str, Any]]:
     """Each stream over all salons: how many are in which state, and how old the proofs are."""
     found = []
-    for stream in STREAMS:
-        on = [one for one in judged if one.row.stream == stream and one.row.company and one.state != "off"]
+    by_stream: dict[str, list[Judged]] = {stream: [] for stream in STREAMS}
+    for one in judged:
+        if one.row.company and one.state != "off" and one.row.stream in by_stream:
+            by_stream[one.row.stream].append(one)
+    for stream, on in by_stream.items():
         if not on:
             continue
         cadence = settings.streams.get(stream) or STREAMS[stream]

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ycsync.store.report import Report, Salon, Standing, StreamRow
 
-WHOLE_S = 60.0  # so often everything is read all the same: rows in quarantine may be erased by hand
+WHOLE_S = 300.0  # so often everything is read all the same: rows in quarantine may be erased by hand
 
 
 class Watch:
