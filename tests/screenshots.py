@@ -54,7 +54,7 @@ async def pictures(place: Place, browser: Browser, folder: Path) -> None:
     url = f"http://127.0.0.1:{place.port}/"
     async with looking(browser, url, size=SIZE, zone=ZONE) as seen:
         await seen.until_state("filling")
-        await seen.page.locator("#share").wait_for(timeout=120_000)
+        await seen.page.locator("#said-more").filter(has_text="left").wait_for(timeout=120_000)
         await asyncio.sleep(5)
         await seen.page.screenshot(path=folder / "status-page.png")
     place.simulator.fail_next("403", times=10**9, match="/records/4007")

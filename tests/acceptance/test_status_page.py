@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit, urlunsplit
@@ -95,6 +96,17 @@ async def test_each_trouble_is_told_with_what_to_do_and_goes(place: Place, brows
         shape = await seen.text("#quarantine details code")
         assert "id: " in shape
         assert private(await seen.page.locator("body").inner_text()) == []
+        good = place.config.read_text("utf-8")
+        place.config.write_text(good.replace("preset: test", "preset: none_such\nhistory: no"), "utf-8")
+        place.processes[0].send_signal(signal.SIGHUP)
+        await seen.until("#said", "The last reload was refused")
+        assert "and 1 more mistake: ycsync config check" in await seen.text("#said")
+        told = await seen.until("#troubles", "Salon 4002 is stopped: the user of the token has no rights")
+        assert "[object" not in told
+        assert re.search(r", since \d\d:\d\d:\d\d What to do", told), told
+        place.config.write_text(good, "utf-8")
+        place.processes[0].send_signal(signal.SIGHUP)
+        await seen.until("#said", "Salon 4002 is stopped")
         place.simulator.heal()
         assert (await place.run("sync", "--company", "4002")).code == 0
         await seen.until_state("complete")
@@ -158,6 +170,8 @@ async def test_who_has_the_token_pauses_and_changes_the_preset(place: Place, bro
     url = await serving(place)
     async with looking(browser, url) as seen:
         await seen.until_state("complete")
+        summary = seen.page.get_by_text("Pause, resume, change the preset")
+        await summary.press("Enter")
         token, unlock = seen.page.get_by_label("Admin token"), seen.page.get_by_role("button", name="Unlock")
         await token.fill("a-wrong-token")
         await unlock.click()
@@ -175,7 +189,9 @@ async def test_who_has_the_token_pauses_and_changes_the_preset(place: Place, bro
         await seen.until_state("paused")
         assert (await place.fetchval("select company_id from yclients.pauses")) == 0
         await seen.until("#admin-said", "No request leaves")
-        assert await seen.page.get_by_role("button", name="Pause all").is_disabled()
+        focused = await seen.page.evaluate("document.activeElement.textContent")
+        assert focused == "Pause all", "whoever acts by keyboard stays where they were"
+        await seen.page.locator('#pause-all[aria-disabled="true"]').wait_for(timeout=WAIT_MS)
         await seen.page.get_by_role("button", name="Resume all").click()
         assert "one by one" in await seen.text("#ask")
         await seen.page.locator("#ask-yes").click()
@@ -185,6 +201,7 @@ async def test_who_has_the_token_pauses_and_changes_the_preset(place: Place, bro
         await seen.until("#admin-said", "Preset other is in force, and")
         await seen.until("#settings dd", "other")
         assert "preset: other" in place.config.read_text("utf-8")
+        assert await seen.page.locator("#preset").input_value() == "other"
         await seen.page.get_by_role("button", name="4001").click()
         await seen.page.get_by_role("button", name="Pause this salon").press("Enter")
         await seen.until("#table tbody", "paused")
@@ -225,6 +242,8 @@ async def test_a_thousand_salons_are_found_sorted_and_leafed_through(place: Plac
         await seen.until("#where", "51 to 100 of 1,000")
         await seen.page.get_by_label("Find").fill("salon 99")
         await seen.until("#matched", "11 salons found")
+        await seen.page.get_by_label("Show").select_option("stopped")
+        await seen.until("#matched", "0 salons found")
         await seen.page.get_by_label("Show").select_option("trouble")
         await seen.until("#matched", "0 salons found")
         await seen.page.get_by_label("Find").fill("47")
@@ -241,7 +260,11 @@ async def test_a_thousand_salons_are_found_sorted_and_leafed_through(place: Plac
         focused = await seen.page.evaluate("document.activeElement.textContent")
         assert focused == "Requests", "who sorts by keyboard stays where they were"
         assert "sort=requests" in seen.page.url
+        await seen.page.get_by_role("button", name="Next").press("Enter")
+        await seen.until("#where", "51 to 100 of 1,000")
         await seen.page.reload()
+        await seen.until("#where", "51 to 100 of 1,000")
+        await seen.page.get_by_role("button", name="Previous").press("Enter")
         await seen.until(names, "Salon 1000")
         assert await seen.barriers() == []
         sent: int = await seen.page.evaluate(

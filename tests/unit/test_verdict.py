@@ -133,6 +133,36 @@ def test_a_salon_that_only_the_settings_know_is_named() -> None:
     assert "`companies:`" in said.troubles[0].todo
 
 
+def test_everything_held_is_the_headline_and_the_rest_comes_after_it() -> None:
+    denied = row(1, "clients", phase="stopped", last_error="salon 1, company: no such thing", error_code="notfound")
+    told = found(denied, row(2, "clients", lag_s=9999), pauses=(0,))
+    assert (told.state, told.said) == ("paused", "Paused: no request leaves until `ycsync resume`")
+    assert [one.what for one in told.troubles] == ["Salon 1 is stopped: no such thing", "Salon 2, clients, is stale"]
+    assert "`companies:`" in told.troubles[0].todo, "resuming does not mend that"
+    assert told.troubles[1].todo == "Its requests are held: `ycsync resume`."
+    assert found(denied, pauses=(0,), lost=NOW).state == "trouble"
+
+
+def test_a_trouble_does_not_hide_what_fills_meanwhile() -> None:
+    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
+    stopped = row(1, "clients", phase="stopped", last_error="no rights")
+    told = found(stopped, row(2, "records", **half))  # type: ignore[arg-type]
+    assert (told.state, told.meanwhile) == ("trouble", "filling 1 of 2 salons")
+    assert told.share is not None
+    assert told.eta_s is not None
+    assert found(stopped, row(2, "records", **half), lost=NOW).meanwhile is None  # type: ignore[arg-type]
+
+
+def test_a_stopped_salon_is_one_trouble() -> None:
+    told = found(row(1, "clients", phase="stopped", last_error="no rights"), row(1, "records", lag_s=9999))
+    assert len(told.troubles) == 1
+
+
+def test_a_failed_try_is_said_though_all_is_fresh_still() -> None:
+    told = found(row(1, "clients", last_error="HTTP 500", failures=1))
+    assert (told.state, told.said) == ("complete", "Complete and fresh: 2 salons; the last try of 1 stream failed")
+
+
 def test_a_database_that_does_not_tell_is_not_called_fine() -> None:
     told = found(unread=NOW - timedelta(minutes=2))
     assert (told.state, told.since) == ("trouble", NOW - timedelta(minutes=2))

@@ -208,4 +208,4 @@ def _connection_failed(exc: aiohttp.ClientConnectorError) -> str:
         return "the server's certificate is not trusted (yclients.ca_file names a CA bundle)"
     if isinstance(exc, aiohttp.ClientSSLError):
         return "the server does not speak TLS as it should. Is yclients.base_url right?"
-    return f"no connection ({type(exc.os_error).__name__})"
+    return f"no connection to YCLIENTS ({type(exc.os_error).__name__})"

@@ -200,6 +200,8 @@ class Daemon:
             fresh = load(path, os.environ)
         except ConfigError as exc:
             self.problem = str(exc.problems[0]) if exc.problems else str(exc)
+            if (others := len(exc.problems) - 1) > 0:
+                self.problem += f" (and {others} more mistake{'' if others == 1 else 's'}: `ycsync config check`)"
             for problem in exc.problems:
                 emit(
                     _log, logs.CONFIG_REJECTED, file=str(path), line=problem.line, key=problem.key,

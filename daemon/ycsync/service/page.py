@@ -10,7 +10,7 @@ import os
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from ycsync.service import salons as by_salon
 from ycsync.service.salons import SalonView
 from ycsync.service.standing import Judged, instant, reload_problem, requests_as_json
 from ycsync.service.traffic import Traffic
-from ycsync.service.verdict import Refused, Verdict, salons_troubles, verdict
+from ycsync.service.verdict import Refused, Verdict, cause, salons_troubles, verdict
 from ycsync.store.glance import AtWork, Ended, Glance, Glances, Quarantined
 from ycsync.store.report import Standing
 from ycsync.web import Events, FirstWords, Query
@@ -29,6 +29,7 @@ BATCHES, ERRORS, QUARANTINED = 30, 30, 30
 RECENT = 6  # buckets of traffic that each message has
 OVERLAP_S = 10.0  # a request that was granted meanwhile may be told late
 SPEED_S = 20.0
+PACE_S, LEAST_SALONS = 600.0, 3
 T = TypeVar("T")
 
 
@@ -81,11 +82,46 @@ class _Speed:
         return sum(step for _, step in list(self.steps)[1:]) / max(1.0, self.steps[-1][0] - self.steps[0][0])
 
 
+@dataclass(slots=True)
+class _Pace:
+    """How many salons are through their first pass, over the last PACE_S."""
+
+    judged: Sequence[Judged] | None = None
+    total: int = 0
+    through: int = 0
+    steps: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, judged: Sequence[Judged], now: float) -> None:
+        """How they stand; `now` on the monotonic clock."""
+        if judged is not self.judged:
+            self.judged = judged
+            self.total = len({one.row.company for one in judged if one.row.company and one.state != "off"})
+            moving = {one.row.company for one in judged if one.row.company and one.state in ("filling", "waiting")}
+            self.through = self.total - len(moving)
+        self.steps.append((now, self.through))
+        while self.steps[0][0] < now - PACE_S:
+            self.steps.popleft()
+
+    def share(self) -> float | None:
+        """Of the salons, 0 to 1; None while none is known."""
+        return self.steps[-1][1] / self.total if self.steps and self.total else None
+
+    def left_s(self) -> float | None:
+        """If the others go as fast as the last ones; None while too few are through to say so."""
+        if not self.steps:
+            return None
+        (begun, before), (now, done) = self.steps[0], self.steps[-1]
+        if done - before < LEAST_SALONS or now <= begun:
+            return None
+        return (self.total - done) * (now - begun) / (done - before)
+
+
 class Page:
     """The page's figures."""
 
-    def __init__(self, condition: Callable[[], Condition]) -> None:
+    def __init__(self, condition: Callable[[], Condition], clock: Callable[[], float] = time.monotonic) -> None:
         self._condition = condition
+        self._clock = clock
         self.events = Events(self.sections)
         self.started_at = datetime.now(UTC)
         self._traffic = Traffic()
@@ -98,6 +134,7 @@ class Page:
         self._titles: dict[int, str] = {}
         self._version = 0
         self._speed = _Speed()
+        self._pace = _Pace()
         self._told_once: dict[str, tuple[Settings, Any]] = {}  # what follows from the judgement and the settings
 
     # --- what is heard ------------------------------------------------------------------------------------------------
@@ -108,8 +145,9 @@ class Page:
             self._titles = {salon.id: salon.title for salon in standing.salons}
         if self._judged is not judged:
             self._told_once.clear()
-        self._standing, self._judged, self._read = standing, judged, time.monotonic()
+        self._standing, self._judged, self._read = standing, judged, self._clock()
         self._speed.add(judged, self._read)
+        self._pace.add(judged, self._read)
 
     async def look(self, glances: Glances, egress: str) -> None:
         """Ask the database. Raises DatabaseError."""
@@ -146,9 +184,13 @@ class Page:
         pauses = self._standing.pauses if self._standing is not None else {}
         judged = self._judged if known else None
         troubles = self._once("troubles", condition.settings, lambda: salons_troubles(self._judged, condition.settings))
-        return verdict(
+        found = verdict(
             judged, condition.settings, pauses, lost=condition.lost, unread=condition.unread, refused=refused, known=troubles
         )
+        if found.share is not None or not (found.state == "filling" or found.meanwhile):
+            return found
+        # Of rows that are not counted yet no share can be said, but of salons.
+        return replace(found, share=self._pace.share(), eta_s=self._pace.left_s())
 
     def sections(self) -> dict[str, Any]:
         """Everything but the table, by section; see `Events`."""
@@ -191,7 +233,7 @@ class Page:
         """By the database's clock."""
         if self._standing is None:
             return datetime.now(UTC)
-        return self._standing.now + timedelta(seconds=time.monotonic() - self._read)
+        return self._standing.now + timedelta(seconds=self._clock() - self._read)
 
     def _once(self, what: str, settings: Settings, make: Callable[[], T]) -> T:
         """What `make` says; it is asked again when the judgement or the settings are new."""
@@ -220,6 +262,7 @@ def _verdict(found: Verdict) -> dict[str, Any]:
         "share": None if found.share is None else round(found.share, 4),
         "eta_s": None if found.eta_s is None else round(found.eta_s),
         "eta_range_s": None if found.eta_range_s is None else [round(each) for each in found.eta_range_s],
+        "meanwhile": found.meanwhile,
         "troubles": [
             {"what": one.what, "todo": one.todo, "since": instant(one.since), "more": one.more} for one in found.troubles
         ],
@@ -268,17 +311,22 @@ def _streams(judged: Sequence[Judged], settings: Settings) -> list[dict[str, Any
 
 
 def _errors(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Those with one cause are one, told by the one that has it longest; the oldest first."""
     wrong = [one for one in judged if one.row.last_error is not None and one.state != "off"]
-    wrong.sort(key=lambda one: (one.row.error_since is None, one.row.error_since), reverse=True)
+    wrong.sort(key=lambda one: (one.row.error_since is None, one.row.error_since))
+    groups: dict[tuple[str, str], list[Judged]] = {}
+    for one in wrong:
+        groups.setdefault((one.state, cause(one)), []).append(one)
     return {
         "total": len(wrong),
+        "groups": len(groups),
         "shown": [
             {
-                "company": one.row.company, "title": one.title, "stream": one.row.stream, "state": one.state,
-                "error": one.row.last_error, "code": one.row.error_code, "since": instant(one.row.error_since),
-                "failures": one.row.failures,
+                "company": first.row.company, "title": first.title, "stream": first.row.stream, "state": state, "error": said,
+                "since": instant(first.row.error_since), "failures": first.row.failures,
+                "more": len(members) - 1, "salons": len({one.row.company for one in members}),
             }
-            for one in wrong[:ERRORS]
+            for (state, said), members in list(groups.items())[:ERRORS] for first in members[:1]
         ],
     }  # fmt: skip
 

@@ -108,7 +108,7 @@ def _matches(one: SalonView, query: Query) -> bool:
         return False
     if query.state == "paused" and not one.paused:
         return False
-    if query.state not in ("", "trouble", "paused") and all(each.state != query.state for each in one.judged):
+    if query.state not in ("", "trouble", "paused", one.state):
         return False
     return not query.text or query.text in (one.title or "").casefold() or str(one.company).startswith(query.text)
 

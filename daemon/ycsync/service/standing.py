@@ -180,7 +180,7 @@ def reasons(judged: tuple[Judged, ...], most: int = 20) -> tuple[str, ...]:
         said.append(f"{where}: {why}{', paused' if one.paused else ''}")
     if not said and not everything_well(judged):
         said.append("no salon is known yet")
-    return tuple(said[:most])
+    return (*said[:most], *([f"and {len(said) - most:,} more"] if len(said) > most else []))
 
 
 def requests_as_json(usage: Usage, settings: Settings) -> dict[str, Any]:

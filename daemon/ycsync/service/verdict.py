@@ -5,8 +5,9 @@ What somebody has to know at one glance: one state, one sentence, and the troubl
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -15,6 +16,8 @@ from ycsync.service.standing import Judged, fresh_for
 
 MOST = 6
 LASTING = 3  # failures in a row
+_WHERE = re.compile(r"^(salon \d+, \w+|companies): ")  # as an error begins
+_TIMES = re.compile(r"(, \d+ times in a row|, once|\.)$")  # and as it may end
 DEFAULT_CADENCE = timedelta(hours=24)
 VerdictState = Literal["starting", "trouble", "paused", "filling", "complete"]
 
@@ -33,7 +36,8 @@ class Trouble:
 class Verdict:
     """`said`: one sentence. `since`: when that began; `share`: of the rows that are wanted, 0 to 1, if known.
 
-    `eta_range_s`: seconds, from and to, if known.
+    `eta_range_s`: seconds, from and to, if known. `meanwhile`: what fills although there is trouble; the share and the time
+    are of that then.
     """
 
     state: VerdictState
@@ -43,6 +47,7 @@ class Verdict:
     eta_s: float | None = None
     eta_range_s: tuple[float, float] | None = None
     troubles: tuple[Trouble, ...] = ()
+    meanwhile: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,15 +75,23 @@ def verdict(
     """
     if known is None:
         known = salons_troubles(judged or (), settings)
-    troubles = (*_of_all(lost, unread, refused), *known)
+    of_all = tuple(_of_all(lost, unread, refused))
+    troubles = (*of_all, *known)
+    if 0 in pauses and not of_all:
+        # Somebody wanted it so; what else is wrong comes after that.
+        return Verdict("paused", "Paused: no request leaves until `ycsync resume`", pauses[0], troubles=troubles[:MOST])
+    on = [one for one in judged or () if one.state != "off"]
+    held = f"; {len(pauses)} paused" if pauses else ""
     if troubles:
-        return Verdict("trouble", _trouble_said(troubles), troubles[0].since, troubles=troubles[:MOST])
+        told = Verdict("trouble", _trouble_said(troubles), troubles[0].since, troubles=troubles[:MOST])
+        if lost is None and any(one.state in ("filling", "waiting") and not one.paused for one in on):
+            fills = _filling(on, held)
+            told = replace(
+                told, share=fills.share, eta_s=fills.eta_s, eta_range_s=fills.eta_range_s, meanwhile=fills.said.lower()
+            )
+        return told
     if judged is None:
         return Verdict("starting", "Starting: nothing is known yet")
-    on = [one for one in judged if one.state != "off"]
-    if 0 in pauses:
-        return Verdict("paused", "Paused: no request leaves until `ycsync resume`", pauses[0])
-    held = f"; {len(pauses)} paused" if pauses else ""
     if moving := [one for one in on if one.state in ("filling", "waiting")]:
         if all(one.paused for one in moving):
             first = min(pauses[one.row.company] for one in moving)
@@ -87,7 +100,9 @@ def verdict(
     if not any(one.row.company for one in on):
         return Verdict("starting", "No salon is known yet")
     salons = len({one.row.company for one in on if one.row.company})
-    return Verdict("complete", f"Complete and fresh: {salons:,} salon{'' if salons == 1 else 's'}{held}")
+    failed = sum(one.row.last_error is not None for one in on)
+    last = f"; the last try of {failed:,} stream{'' if failed == 1 else 's'} failed" if failed else ""
+    return Verdict("complete", f"Complete and fresh: {salons:,} salon{'' if salons == 1 else 's'}{held}{last}")
 
 
 def _trouble_said(troubles: Sequence[Trouble]) -> str:
@@ -117,7 +132,10 @@ def salons_troubles(judged: Sequence[Judged], settings: Settings) -> list[Troubl
     """What is wrong with salons: those with one cause are one trouble, told by the salon that has it longest."""
     groups: dict[tuple[str, str], list[Judged]] = {}
     listed = any(one.row.company == 0 and one.state == "fresh" for one in judged)
+    stopped = {one.row.company for one in judged if one.state == "stopped"}
     for one in judged:
+        if one.row.company in stopped and one.state != "stopped":
+            continue  # it says why already
         if (kind := _kind(one, listed)) is not None:
             groups.setdefault((kind, one.row.error_code or ""), []).append(one)
     order = ("stopped", "stale", "failing", "unlisted")
@@ -153,13 +171,16 @@ def _since(one: Judged, kind: str, settings: Settings) -> datetime | None:
     return one.row.error_since
 
 
+def cause(one: Judged) -> str:
+    """The error without where it happened and how often: what salons may have in common."""
+    return _TIMES.sub("", _WHERE.sub("", one.row.last_error or ""))
+
+
 def _what(one: Judged, kind: str) -> str:
     where = f"Salon {one.row.company}" if one.row.company else "The list of salons"
     if kind == "unlisted":
         return f"{where} is not among those that YCLIENTS lists"
-    # An error begins with where it happened, and ends a sentence.
-    said = (one.row.last_error or "").removeprefix(f"salon {one.row.company}, {one.row.stream}: ").removesuffix(".")
-    said = f": {said}" if said else ""
+    said = f": {cause(one)}" if one.row.last_error else ""
     if kind == "stopped" and said:
         return f"{where} is stopped{said}"
     is_what = {"stopped": "is stopped", "stale": "is stale", "failing": "fails"}[kind]
@@ -167,12 +188,16 @@ def _what(one: Judged, kind: str) -> str:
 
 
 def _todo(one: Judged, kind: str) -> str:
-    if one.paused:
+    if one.paused and kind == "stale":
         return "Its requests are held: `ycsync resume`."
-    if kind == "unlisted":
+    if kind == "unlisted" or one.row.error_code == "notfound":
         return "Is its number right in `companies:` of config.yaml, and may the user of the token manage it?"
     if kind == "stopped":
         return "What the message says. The other salons go on; it is tried again by itself from time to time."
+    if one.row.error_code == "transient":
+        return (
+            "It is tried again by itself. If it lasts: this machine's network, a proxy, `yclients.base_url`; `ycsync doctor`."
+        )
     if one.row.last_error:
         return "It is tried again by itself. If it lasts: what the message says, and `ycsync doctor`."
     return "Are the requests at the limit? Then there are too many salons for this cadence: see `streams:` in config.yaml."

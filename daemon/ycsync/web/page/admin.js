@@ -1,9 +1,10 @@
 // What can be changed from here, and only by who gives the admin token. It is kept in this page's memory and nowhere else.
-import { el, fill, plural, put } from "./words.js";
+import { el, fill, marked, plural, put } from "./words.js";
 
 const WAIT_MS = 15000;
 const byId = (id) => document.getElementById(id);
 let token = null;
+let preset = null; // that is chosen in the list because it is in force
 let state = null;
 let unlocked = () => {};
 
@@ -21,7 +22,7 @@ async function post(path, body) {
   return told.said;
 }
 
-const say = (text) => put(byId("admin-said"), text);
+const say = (text) => fill(byId("admin-said"), text, () => marked(text));
 
 async function act(path, body) {
   say("…");
@@ -60,16 +61,17 @@ export function admin(it) {
   state = it;
   const { settings } = it;
   if (!settings) return;
-  // Made anew for another preset or token only: whoever is about to press a button finds it where it was.
-  fill(byId("admin"), [settings.admin, token != null, settings.presets, settings.preset], () => {
-    if (!settings.admin) return [el("p", { className: "quiet" }, "This page only shows. To pause, resume or change the preset from here, write a token of your own into ", el("code", {}, "credentials/admin_token"), " beside config.yaml and restart.")];
-    return token == null ? locked() : controls(settings);
-  });
+  // Made anew for other presets or another token only: whoever is about to press a button finds it where it was.
+  byId("acts").hidden = !settings.admin;
+  if (!settings.admin) return;
+  fill(byId("admin"), [token != null, settings.presets], () => (token == null ? locked() : controls(settings)));
   if (!byId("pause-all")) return;
+  if (preset !== settings.preset) byId("preset").value = preset = settings.preset;
   const all = (it.paused ?? []).some((one) => one.company === 0);
   const some = (it.paused ?? []).filter((one) => one.company).length;
-  byId("pause-all").disabled = all;
-  byId("resume-all").disabled = !all && !some;
+  // Not `disabled`: that takes the focus from whoever has just pressed it.
+  byId("pause-all").ariaDisabled = String(all);
+  byId("resume-all").ariaDisabled = String(!all && !some);
   put(byId("held"), all ? "All requests are held." : some ? `${plural(some, "salon")} held.` : "");
 }
 
@@ -97,18 +99,16 @@ function locked() {
 function controls(settings) {
   const button = (id, text, does) => {
     const made = el("button", { type: "button", id }, text);
-    made.addEventListener("click", does);
+    made.addEventListener("click", () => made.ariaDisabled !== "true" && does());
     return made;
   };
   const pause = button("pause-all", "Pause all", () =>
     confirm("Hold all requests, of every salon and on every machine? The data ages until somebody resumes.", "Pause all", () => act("api/pause", { company: 0 })));
   const resume = button("resume-all", "Resume all", () =>
     confirm("Let all requests go again, also those of salons that are paused one by one?", "Resume all", () => act("api/resume", { company: 0 })));
-  const choice = el("select", { id: "preset" }, ...settings.presets.map((name) => el("option", { value: name, selected: name === settings.preset }, name)));
-  const use = button("use-preset", "Use this preset", async () => {
-    await act("api/preset", { preset: choice.value });
-    byId("use-preset")?.focus();
-  });
+  const choice = el("select", { id: "preset" }, ...settings.presets.map((name) => el("option", { value: name }, name)));
+  preset = null;
+  const use = button("use-preset", "Use this preset", () => act("api/preset", { preset: choice.value }));
   const lock = button("lock", "Lock", () => { token = null; say(""); admin(state); unlocked(); byId("token").focus(); });
   pause.classList.add("bad");
   return [el("div", { className: "row" }, pause, resume, el("label", {}, "Preset ", choice), use, lock), el("p", { id: "held" })];

@@ -72,12 +72,12 @@ function makePlot(id, which) {
   const axis = { stroke: colour("--quiet"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   const line = (name, dash) => ({ stroke: colour(name), width: 1.5, dash, points: { show: false } });
   const plot = new uPlot({
-    width: Math.max(200, box.clientWidth), height: 180, legend: { show: false }, padding: [8, 8, 0, 0],
+    width: Math.max(200, box.clientWidth), height: 180, legend: { show: false }, padding: [8, 18, 0, 0],
     cursor: { y: false, drag: { x: false, y: false }, points: { size: 6 } },
     scales: { y: { range: (_, __, top) => [0, Math.max(top ?? 0, which ? limits.limit_minute : limits.limit_second) * 1.08] } },
     axes: [
       { ...axis, values: (_, ticks) => ticks.map((at) => hhmm(at * 1000)), space: 60 },
-      { ...axis, size: 36, incrs: which ? [10, 20, 50, 100, 200, 500, 1000] : [1, 2, 5, 10, 20, 50, 100] },
+      { ...axis, size: 44, incrs: which ? [10, 20, 50, 100, 200, 500, 1000] : [1, 2, 5, 10, 20, 50, 100] },
     ],
     series: [{}, { stroke: colour("--busy"), fill: colour("--busy-bg"), width: 1.5, points: { show: false } }, line("--warn", [6, 4]), line("--bad", [2, 3])],
     hooks: { setCursor: [(it) => caption(it, which, said, box)] },

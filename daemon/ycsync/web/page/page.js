@@ -3,7 +3,7 @@ import { admin, start as startAdmin } from "./admin.js";
 import { add, load as loadTraffic, redraw, setLimits } from "./charts.js";
 import { batches, errors, hour, quarantine, services, settings, streams, tiles } from "./lists.js";
 import { changed, load as loadSalons, reopen, setStreams, showTrouble, start as startSalons } from "./salons.js";
-import { age, clock, el, fill, number, percent, put, range, setClock, span, tick, time, zone } from "./words.js";
+import { age, clock, el, fill, marked, number, percent, put, range, setClock, span, tick, time, zone } from "./words.js";
 
 const SILENCE_MS = 8000; // the service says something every two seconds
 const AGAIN_MS = 5000;
@@ -70,7 +70,7 @@ function head() {
   } else if (verdict) {
     show(verdict.state, said(verdict), more(verdict), [verdict, state.streams]);
     share(verdict);
-    troubles(verdict.troubles);
+    troubles(verdict.troubles, verdict.state);
   }
 }
 
@@ -79,12 +79,14 @@ function said(verdict) {
 }
 
 function more(verdict) {
-  if (verdict.state === "trouble") return verdict.since ? ["since ", time(verdict.since), " (", age(verdict.since), ")"] : [];
+  if (verdict.state === "trouble") {
+    const since = verdict.since ? ["since ", time(verdict.since), " (", age(verdict.since), ")"] : [];
+    const share = verdict.share == null ? "" : `: ${percent(verdict.share)}`;
+    return verdict.meanwhile ? [since, since.length ? "; " : "", `meanwhile ${verdict.meanwhile}${share}`, left(verdict, ", ")] : since;
+  }
   if (verdict.state === "paused") return ["since ", time(verdict.since), " (", age(verdict.since), "); what is stored ages"];
   if (verdict.state === "filling") {
-    if (verdict.eta_s == null) return ["How long it takes is known when all of it is counted."];
-    const ends = new Date(Date.now() + verdict.eta_s * 1000).toISOString();
-    return [`about ${verdict.eta_range_s ? range(verdict.eta_range_s) : span(verdict.eta_s)} left, until `, time(ends)];
+    return verdict.eta_s == null ? ["How long it takes is not known yet."] : left(verdict);
   }
   const quick = (state.streams ?? []).filter((one) => one.every_s <= 3600 && one.oldest);
   if (verdict.state !== "complete" || !quick.length) return [];
@@ -92,28 +94,34 @@ function more(verdict) {
   return [`Everything that changed in ${quick.map((one) => one.stream).join(" and ")} before `, time(oldest), " (", age(oldest, "", " ago"), ") is in the database."];
 }
 
+function left(verdict, before = "") {
+  if (verdict.eta_s == null) return [];
+  const ends = new Date(Date.now() + verdict.eta_s * 1000).toISOString();
+  return [`${before}about ${verdict.eta_range_s ? range(verdict.eta_range_s) : span(verdict.eta_s)} left, until `, time(ends)];
+}
+
 function show(kind, text, content, key) {
   byId("verdict").dataset.state = kind;
   document.body.dataset.state = kind;
   const sign = { complete: "✓", filling: "↓", paused: "Ⅱ", trouble: "!", lost: "?" }[kind] ?? "…";
   if (document.title !== `${sign} ycsync`) document.title = `${sign} ycsync`;
-  put(byId("said"), text);
+  fill(byId("said"), text, () => marked(text));
   fill(byId("said-more"), key, () => content);
   // Who hears the page is told of another state, not of every figure.
-  put(byId("announce"), kind === "filling" ? "Filling" : text);
+  put(byId("announce"), kind === "filling" ? "Filling" : text.replaceAll("`", ""));
   if (kind === "lost") byId("share").hidden = byId("troubles").hidden = true;
 }
 
 function share(verdict) {
-  byId("share").hidden = verdict.share == null || verdict.state !== "filling";
+  byId("share").hidden = verdict.share == null;
   if (verdict.share != null) byId("share").value = verdict.share;
 }
 
-function troubles(list) {
+function troubles(list, verdict) {
   byId("troubles").hidden = !list.length;
-  fill(byId("troubles"), list, () => list.map((one, n) =>
+  fill(byId("troubles"), [list, verdict], () => list.map((one, n) =>
     // The headline says the first one already.
-    el("li", {}, n ? [one.what, one.more ? ` (and ${number(one.more)} more)` : "", one.since ? [", since ", time(one.since)] : "", el("br")] : null, el("b", {}, "What to do: "), one.todo)));
+    el("li", {}, n || verdict !== "trouble" ? [marked(one.what), one.more ? ` (and ${number(one.more)} more)` : "", one.since ? [", since ", time(one.since)] : "", el("br")] : null, el("b", {}, "What to do: "), marked(one.todo))));
 }
 
 function leave() {

@@ -1,5 +1,5 @@
 // The table of salons: the service finds, sorts and cuts, so that it is the same for one salon and for a thousand.
-import { age, badge, el, now, number, percent, plural, put, range, span, time } from "./words.js";
+import { age, badge, el, marked, now, number, percent, plural, put, range, span, time } from "./words.js";
 import { salonActions } from "./admin.js";
 
 const PAGE = 50;
@@ -130,7 +130,8 @@ function brief(one) {
   if (!one) return "–";
   if (one.state === "filling" && one.expected) return badge("filling", ` ${percent(one.done / one.expected)}`, one.eta_s ? `, ${span(one.eta_s)} left` : "");
   if (one.state === "filling" || one.state === "waiting") return badge(one.state, one.next_at ? nextIn(one.next_at) : "");
-  return badge(one.state, one.proved_as_of ? [" ", age(one.proved_as_of)] : "", one.error ? " (error)" : "");
+  if (one.state === "stopped") return badge("stopped"); // why, and how old its data is, stands below when it is opened
+  return badge(one.state, one.proved_as_of ? [" ", age(one.proved_as_of)] : "", one.error ? ", error" : "");
 }
 
 function nextIn(instant) {
@@ -143,7 +144,7 @@ function details(salon, width, row) {
     el("li", {}, el("b", {}, one.stream), " ", badge(one.state), ` ${number(one.done ?? 0)}${one.expected == null ? "" : ` of ${number(one.expected)}`} rows`,
       one.eta_s ? `, ${span(one.eta_s)} left` : "", one.proved_as_of ? [", everything before ", time(one.proved_as_of), " is there"] : ", never complete yet",
       one.next_at ? nextIn(one.next_at) : "", `, ${plural(one.requests ?? 0, "request")}`, one.quarantined ? `, ${number(one.quarantined)} in quarantine` : "",
-      one.error ? el("p", {}, el("b", {}, "Since "), time(one.error_since), `, ${plural(one.failures ?? 0, "failure")} in a row: ${one.error}`) : null);
+      one.error ? el("p", {}, el("b", {}, "Since "), time(one.error_since), `, ${plural(one.failures ?? 0, "failure")} in a row: `, marked(one.error)) : null);
   row.actions = salonActions(salon, row.actions);
   return el("tr", { className: "more", role: "row" }, el("td", { colSpan: width, role: "cell", "aria-colspan": String(width) }, el("ul", {}, ...salon.streams.map(line)), row.actions));
 }
@@ -206,6 +207,7 @@ export function start() {
   if (!choices("show").includes(view.state)) view.state = "";
   if (!choices("sort").includes(view.sort)) view.sort = "state";
   if (view.order !== "desc") view.order = "asc";
+  view.offset = PAGE * Math.floor((Number.parseInt(said.get("offset"), 10) || 0) / PAGE);
   byId("find").value = view.q;
   byId("show").value = view.state;
   byId("sort").value = view.sort;
@@ -219,8 +221,12 @@ export function start() {
   byId("sort").addEventListener("change", () => { view.sort = byId("sort").value; go(0); });
   byId("desc").addEventListener("change", () => { view.order = byId("desc").checked ? "desc" : "asc"; go(0); });
   byId("filter").addEventListener("submit", (event) => event.preventDefault());
-  byId("before").addEventListener("click", () => go(Math.max(0, view.offset - PAGE)));
-  byId("after").addEventListener("click", () => go(view.offset + PAGE));
+  const leaf = async (offset) => {
+    await go(offset);
+    byId("salons").scrollIntoView();
+  };
+  byId("before").addEventListener("click", () => leaf(Math.max(0, view.offset - PAGE)));
+  byId("after").addEventListener("click", () => leaf(view.offset + PAGE));
 }
 
 /** Show only what is wrong. */

@@ -59,9 +59,12 @@ export function el(tag, properties = {}, ...children) {
     if (name in made && typeof value !== "string") made[name] = value;
     else made.setAttribute(name === "className" ? "class" : name, value);
   }
-  made.append(...children.flat().filter((each) => each != null && each !== false));
+  made.append(...children.flat(Infinity).filter((each) => each != null && each !== false));
   return made;
 }
+
+/** A text of the service's with its commands, which it puts between backticks, as code. */
+export const marked = (text) => String(text ?? "").split("`").map((part, n) => (n % 2 ? el("code", {}, part) : part));
 
 /** An instant as the viewer's time of day; the whole of it where one looks closer. */
 export function time(instant) {
@@ -91,7 +94,7 @@ export function put(element, text) {
 const KINDS = {
   fresh: ["good", "✓"], proved: ["good", "✓"], more: ["good", "→"], filling: ["busy", "↓"], running: ["busy", "↓"],
   waiting: ["off", "…"], paused: ["warn", "Ⅱ"], stale: ["warn", "▲"], lost: ["warn", "▲"], fenced: ["warn", "▲"],
-  stopped: ["bad", "✕"], failed: ["bad", "✕"], denied: ["bad", "✕"], off: ["off", "–"],
+  interrupted: ["off", "–"], stopped: ["bad", "✕"], failed: ["bad", "✕"], denied: ["bad", "✕"], off: ["off", "–"],
 };
 
 /** A state or outcome: colour, a sign for who sees no colour, and its word. */
