@@ -62,6 +62,17 @@ def test_while_not_everything_is_counted_the_share_and_the_time_are_those_of_sal
     assert shown.look(60 + 602)["verdict"]["eta_s"] is None, "none in the last ten minutes: nobody knows"
 
 
+def test_the_speed_is_that_of_what_fills() -> None:
+    shown = Shown(2)
+    assert shown.look(0)["rows_s"] is None
+    for second in range(0, 11, 2):
+        shown.rows[1, "records"] = StreamRow(1, "records", "filling", 9000, 5000 + 100 * second)
+        told = shown.look(30 + second)
+    assert told["rows_s"] == 100, "what was there before it was looked at is no speed"
+    shown.finish(1, 2)
+    assert shown.look(60)["rows_s"] is None
+
+
 def test_errors_with_one_cause_are_one_line_told_by_the_oldest() -> None:
     shown = Shown(4)
     shown.finish(1, 2, 3, 4)

@@ -68,7 +68,7 @@ class _Speed:
         if judged is self.judged and not self.done:
             return
         self.judged = judged
-        done = {(one.row.company, one.row.stream): one.row.done for one in judged if one.state in ("filling", "waiting")}
+        done = {(one.row.company, one.row.stream): one.row.done for one in judged if one.state == "filling"}
         step = sum(max(0, rows - self.done[key]) for key, rows in done.items() if key in self.done)
         self.done = done
         self.steps.append((now, step))
