@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,13 +19,16 @@ from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 SETTINGS = Settings(streams=MappingProxyType({**STREAMS, "clients": timedelta(minutes=5), "records": timedelta(minutes=5)}))
 NINE = dataclasses.replace(SETTINGS, companies=(1, 2, 9))
+HALF: dict[str, Any] = {
+    "phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0,
+}  # fmt: skip
 WORKER = Worker("service", 1, "0", "default", NOW, NOW, {})
 
 
-def row(company: int, stream: str, *, lag_s: float | None = 30, phase: str = "live", **more: object) -> StreamRow:
+def row(company: int, stream: str, *, lag_s: float | None = 30, phase: str = "live", **more: Any) -> StreamRow:
     at = None if lag_s is None else NOW - timedelta(seconds=lag_s)
     told = StreamRow(company, stream, phase, 100, 100, last_success_at=at, proved_as_of=at)
-    return dataclasses.replace(told, **more)  # type: ignore[arg-type]
+    return dataclasses.replace(told, **more)
 
 
 def standing(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = ()) -> Standing:
@@ -36,9 +40,9 @@ def standing(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = ()) ->
     return Standing(NOW, listed, tuple(told.values()), Usage(), (WORKER,), dict.fromkeys(pauses, NOW))
 
 
-def found(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = (), **more: object) -> Verdict:
+def found(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = (), **more: Any) -> Verdict:
     told = standing(*rows, salons=salons, pauses=pauses)
-    return verdict(judge(told, SETTINGS), SETTINGS, dict(told.pauses), **more)  # type: ignore[arg-type]
+    return verdict(judge(told, SETTINGS), SETTINGS, dict(told.pauses), **more)
 
 
 def test_all_is_well() -> None:
@@ -54,14 +58,13 @@ def test_before_anything_is_known() -> None:
 
 
 def test_a_share_is_said_once_everything_is_counted() -> None:
-    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
-    told = found(row(1, "records", **half))  # type: ignore[arg-type]
+    told = found(row(1, "records", **HALF))
     assert (told.state, told.said) == ("filling", "Filling 1 of 2 salons")
     assert told.share == pytest.approx(950 / 1000)
     assert told.eta_s is not None
     assert told.eta_range_s is not None
     assert told.eta_range_s[0] <= told.eta_s <= told.eta_range_s[1]
-    unknown = found(row(1, "records", **half), row(2, "clients", phase="new", lag_s=None, expected=None))  # type: ignore[arg-type]
+    unknown = found(row(1, "records", **HALF), row(2, "clients", phase="new", lag_s=None, expected=None))
     assert (unknown.said, unknown.share, unknown.eta_s) == ("Filling 2 of 2 salons", None, None)
 
 
@@ -73,10 +76,14 @@ def test_all_paused_is_no_trouble_and_says_how_it_ends() -> None:
 
 def test_the_worst_is_told_first_and_salons_with_one_cause_once() -> None:
     first, later = NOW - timedelta(hours=2), NOW - timedelta(hours=1)
-    denied = {"phase": "stopped", "error_code": "http_403", "last_error": "salon 1, clients: no rights: give them."}
+    denied: dict[str, Any] = {
+        "phase": "stopped",
+        "error_code": "http_403",
+        "last_error": "salon 1, clients: no rights: give them.",
+    }
     told = found(
-        row(1, "clients", **denied, error_since=later),  # type: ignore[arg-type]
-        row(3, "clients", **{**denied, "last_error": "salon 3: no rights"}, error_since=first),  # type: ignore[arg-type]
+        row(1, "clients", **denied, error_since=later),
+        row(3, "clients", **{**denied, "last_error": "salon 3: no rights"}, error_since=first),
         row(2, "records", lag_s=4 * 3600),
         salons=3,
         lost=NOW - timedelta(minutes=1),
@@ -101,9 +108,9 @@ def test_the_sentence_counts_the_other_salons() -> None:
 
 
 def test_what_fails_again_and_again_is_a_trouble_and_what_failed_once_is_not() -> None:
-    failing = {"phase": "filling", "lag_s": None, "last_error": "HTTP 500", "error_since": NOW}
-    assert found(row(1, "clients", **failing, failures=2)).state == "filling"  # type: ignore[arg-type]
-    told = found(row(1, "clients", **failing, failures=3))  # type: ignore[arg-type]
+    failing: dict[str, Any] = {"phase": "filling", "lag_s": None, "last_error": "HTTP 500", "error_since": NOW}
+    assert found(row(1, "clients", **failing, failures=2)).state == "filling"
+    told = found(row(1, "clients", **failing, failures=3))
     assert told.said == "Salon 1, clients, fails: HTTP 500"
     listing = found(row(0, "companies", phase="new", lag_s=None, last_error="HTTP 401", failures=1))
     assert listing.said == "The list of salons fails: HTTP 401"
@@ -115,11 +122,10 @@ def test_an_error_is_said_without_the_place_that_is_said_already() -> None:
 
 
 def test_a_salon_that_is_held_while_it_fills_is_left_out_of_what_is_said_of_the_rest() -> None:
-    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
-    told = found(row(1, "records", **half), row(2, "records", **{**half, "expected": None}), pauses=(2,))  # type: ignore[arg-type]
+    told = found(row(1, "records", **HALF), row(2, "records", **{**HALF, "expected": None}), pauses=(2,))
     assert (told.state, told.said) == ("filling", "Filling 1 of 2 salons; 1 paused")
     assert told.eta_s is not None
-    alone = found(row(2, "records", **half), pauses=(2,))  # type: ignore[arg-type]
+    alone = found(row(2, "records", **HALF), pauses=(2,))
     assert (alone.state, alone.since) == ("paused", NOW)
     assert alone.said == "1 salon paused before all was there: `ycsync resume`"
 
@@ -144,13 +150,12 @@ def test_everything_held_is_the_headline_and_the_rest_comes_after_it() -> None:
 
 
 def test_a_trouble_does_not_hide_what_fills_meanwhile() -> None:
-    half = {"phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0}
     stopped = row(1, "clients", phase="stopped", last_error="no rights")
-    told = found(stopped, row(2, "records", **half))  # type: ignore[arg-type]
+    told = found(stopped, row(2, "records", **HALF))
     assert (told.state, told.meanwhile) == ("trouble", "filling 1 of 2 salons")
     assert told.share is not None
     assert told.eta_s is not None
-    assert found(stopped, row(2, "records", **half), lost=NOW).meanwhile is None  # type: ignore[arg-type]
+    assert found(stopped, row(2, "records", **HALF), lost=NOW).meanwhile is None
 
 
 def test_a_stopped_salon_is_one_trouble() -> None:
