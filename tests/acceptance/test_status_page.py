@@ -47,7 +47,7 @@ async def test_a_salon_is_filled_before_ones_eyes(place: Place, browser: Browser
         assert await seen.page.title() == "↓ ycsync"
         await seen.until("#said", "Filling 1 of 1 salon")
         await seen.until("#batches tbody", "running")
-        await seen.page.locator("#share").wait_for(timeout=WAIT_MS)  # a share, once all is counted
+        await seen.page.locator("#share").wait_for(timeout=WAIT_MS)
         await seen.until_state("complete")
         assert await seen.text("#said") == "Complete and fresh: 1 salon"
         assert "Everything that changed in clients and records before" in await seen.text("#said-more")

@@ -302,7 +302,7 @@ async def test_who_comes_when_too_many_listen_is_told_so(web: Served) -> None:
 
 
 async def test_who_takes_nothing_is_cut_and_holds_up_nobody(web: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ycsync.web.events.SEND_S", 1.5)
+    monkeypatch.setattr("ycsync.web.events.SEND_S", 0.3)
     slow = socket.create_connection(("127.0.0.1", web.port))
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -322,19 +322,17 @@ async def test_who_takes_nothing_is_cut_and_holds_up_nobody(web: Served, monkeyp
             await web.events.publish()
             longest = max(longest, loop.time() - begun)
             assert (await heard())["n"] == n, "the other one hears everything meanwhile"
-    assert longest < 1.2, "publishing never waits for a listener"
+    assert longest < 0.2, "publishing never waits for a listener"
     slow.close()
     response.close()
 
 
 async def test_the_end_of_the_service_does_not_wait_for_who_listens(shown: Shown) -> None:
-    loop, took = asyncio.get_running_loop(), []
-    for _ in range(3):  # the machine may be busy; waiting would be half a second each time
-        async with aiohttp.ClientSession() as session:
-            async with served(port := free_port(), shown, shown.events()):
-                response = await session.get(f"http://127.0.0.1:{port}/api/events")
-                await response.content.readline()
-                begun = loop.time()
-            took.append(loop.time() - begun)
-            response.close()
-    assert min(took) < 0.4
+    events = shown.events()
+    async with aiohttp.ClientSession() as session:
+        async with served(port := free_port(), shown, events):
+            response = await session.get(f"http://127.0.0.1:{port}/api/events")
+            await response.content.readline()
+            begun = asyncio.get_running_loop().time()
+        assert asyncio.get_running_loop().time() - begun < 0.4
+        response.close()

@@ -95,25 +95,25 @@ def verdict(
     if moving := [one for one in on if one.state in ("filling", "waiting")]:
         if all(one.paused for one in moving):
             first = min(pauses[one.row.company] for one in moving)
-            return Verdict("paused", f"{_salons(moving, 'salon')} paused before all was there: `ycsync resume`", first)
+            held_back = _salons(len({one.row.company for one in moving}))
+            return Verdict("paused", f"{held_back} paused before all was there: `ycsync resume`", first)
         return _filling(on, held)
     if not any(one.row.company for one in on):
         return Verdict("starting", "No salon is known yet")
     salons = len({one.row.company for one in on if one.row.company})
     failed = sum(one.row.last_error is not None for one in on)
     last = f"; the last try of {failed:,} stream{'' if failed == 1 else 's'} failed" if failed else ""
-    return Verdict("complete", f"Complete and fresh: {salons:,} salon{'' if salons == 1 else 's'}{held}{last}")
+    return Verdict("complete", f"Complete and fresh: {_salons(salons)}{held}{last}")
 
 
 def _trouble_said(troubles: Sequence[Trouble]) -> str:
     salons = troubles[0].more
-    more = f" (and {salons:,} more salon{'' if salons == 1 else 's'})" if salons else ""
+    more = f" (and {_salons(salons, 'more ')})" if salons else ""
     return f"{troubles[0].what}{more}"
 
 
-def _salons(judged: Sequence[Judged], word: str) -> str:
-    count = len({one.row.company for one in judged})
-    return f"{count:,} {word}{'' if count == 1 else 's'}"
+def _salons(count: int, more: str = "") -> str:
+    return f"{count:,} {more}salon{'' if count == 1 else 's'}"
 
 
 def _of_all(lost: datetime | None, unread: datetime | None, refused: Refused | None) -> Iterable[Trouble]:
@@ -220,5 +220,5 @@ def _filling(on: Sequence[Judged], held: str) -> Verdict:
     span = (max(low for low, _ in ranges), max(high for _, high in ranges)) if complete and ranges else None
     salons = len({one.row.company for one in on if one.row.company})
     filling = len({one.row.company for one in moving if one.row.company})
-    said = f"Filling {filling:,} of {salons:,} salon{'' if salons == 1 else 's'}" if salons else "Reading the list of salons"
+    said = f"Filling {filling:,} of {_salons(salons)}" if salons else "Reading the list of salons"
     return Verdict("filling", said + held, None, share, eta_s, span)

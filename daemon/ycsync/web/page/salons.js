@@ -1,5 +1,5 @@
 // The table of salons: the service finds, sorts and cuts, so that it is the same for one salon and for a thousand.
-import { age, badge, el, marked, now, number, percent, plural, put, range, span, time } from "./words.js";
+import { age, badge, el, marked, now, number, percent, plural, put, span, time } from "./words.js";
 import { salonActions } from "./admin.js";
 
 const PAGE = 50;
