@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.house import House, open_salon
-from ycsync import scheduler as scheduling
 from ycsync.scheduler import Current, Scheduler, Scope
+from ycsync.scheduler import loop as scheduling
 from ycsync.simulator import Simulator
 
 

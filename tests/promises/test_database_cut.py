@@ -23,9 +23,10 @@ from faultproxy import Cut, FaultProxy
 from support.bouncer import through, upstream_of
 from support.house import QUICK, SECRETS, STREAMS, House, assert_equal, open_house, settings_for
 from ycsync import logs, sql
-from ycsync import scheduler as scheduling
 from ycsync.config import Loaded
 from ycsync.errors import DatabaseUnavailable, Fenced
+from ycsync.scheduler import loop as scheduling
+from ycsync.scheduler import runner
 from ycsync.service.engine import open_engine
 from ycsync.simulator import Options, Simulator
 from ycsync.store.database import Database, connect
@@ -239,6 +240,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         events.append(event.name)
 
     monkeypatch.setattr(scheduling, "emit", listen)
+    monkeypatch.setattr(runner, "emit", listen)
     return events
 
 

@@ -1,0 +1,276 @@
+"""How is one batch run: with which settings it begins, how it ends, and when the next one is due?"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from ycsync import logs
+from ycsync.api import Api, Tally
+from ycsync.config import STREAMS, Settings
+from ycsync.errors import (
+    AccessDenied,
+    ApiError,
+    DatabaseUnavailable,
+    Fenced,
+    NoRoom,
+    Throttled,
+    UsageError,
+    YcsyncError,
+)
+from ycsync.logs import emit, get_logger
+from ycsync.scheduler.wanted import Wanted
+from ycsync.store.pages import Pages
+from ycsync.store.work import BatchTotals, Claim, Work
+from ycsync.sync import Batch, Result, run_batch, run_companies
+
+DENIED_S = 3600.0
+UNKNOWN_S = 60.0
+NIGHT = timedelta(hours=12)
+MAX_RETRY_S = 900.0
+BOOK_S = 0.5
+# The end of a batch could not be written: its claim is released with the next look at what is held but not done.
+_UNSAID = (DatabaseUnavailable, NoRoom)
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Runner:
+    """Runs batches. `observe`: told of each that ended; `wake`: something became due."""
+
+    wanted: Wanted
+    work: Work
+    pages: Pages
+    api: Api
+    now: Callable[[], datetime]
+    observe: Callable[[Claim, BatchTotals, float], None]
+    wake: Callable[[], None]
+
+    async def run(self, claim: Claim, worker: int) -> None:
+        """Run one batch to its end, and say when the next is due. Raises nothing but cancellation."""
+        begun = clock.monotonic()
+        tally = Tally()
+        batch_id: int | None = None
+        batch: Batch | None = None
+        outcome, detail = "failed", None
+        try:
+            settings = self._settings_for(claim)
+            zone = await self._zone(claim)
+            if zone is None:
+                # Not in the list of salons (yet): the list is read again, and begins what waits.
+                await self.work.list_again()
+                await self.work.finish(claim, worker, DENIED_S if claim.phase == "stopped" else UNKNOWN_S)
+                return
+            if (wait_s := self._before_start(claim, settings, zone)) is not None:
+                await self.work.finish(claim, worker, wait_s)
+                return
+            batch = self._batch(claim, settings, zone, tally)
+            batch_id = await self.work.open_batch(claim, settings.preset, worker)
+            emit(
+                _log, logs.BATCH_STARTED, **batch.where, batch=batch_id, preset=settings.preset,
+                units=batch.units, expected=claim.expected, done=claim.done,
+            )  # fmt: skip
+            result = await self._work(batch)
+            outcome = "proved" if result.proved else "more"
+            await self.work.finish(claim, worker, self._due_in(claim, settings, result, begun))
+            if claim.phase == "stopped":
+                await self.work.unstop(claim.company)
+            self._say(batch, batch_id, result, clock.monotonic() - begun)
+        except Fenced:
+            outcome = "fenced"
+            emit(_log, logs.BATCH_FENCED, **claim.log_context(), version=claim.version)
+            try:
+                await self.work.finish(claim, worker, 0.0)
+            except _UNSAID:
+                self.wake()
+        except DatabaseUnavailable as exc:
+            outcome, detail = "lost", str(exc)
+            self.wake()
+        except AccessDenied as exc:
+            outcome, detail = "denied", str(exc)
+            await self._denied(claim, worker, exc)
+        except YcsyncError as exc:
+            detail = str(exc)
+            await self._failed(claim, worker, exc, _code(exc), tally, begun)
+        except asyncio.CancelledError:
+            outcome = "stopped"
+            raise
+        except Exception as exc:
+            # A fault of ours must not stop the other salons: it is said, and this stream is tried again later.
+            detail = type(exc).__name__
+            emit(_log, logs.UNEXPECTED, **claim.log_context(), task="batch", error=exc, exc_info=exc)
+            await self._failed(claim, worker, exc, "unexpected", tally, begun)
+        finally:
+            if batch_id is not None:
+                await self._close(claim, batch, batch_id, outcome, tally, detail, clock.monotonic() - begun)
+
+    async def _close(
+        self, claim: Claim, batch: Batch | None, batch_id: int, outcome: str, tally: Tally, detail: str | None, s: float
+    ) -> None:
+        rows = 0 if batch is None else batch.effect.inserted + batch.effect.changed + batch.effect.deleted
+        effects: dict[str, int] = {}
+        if batch is not None:
+            done = batch.effect
+            effects = {
+                "inserted": done.inserted, "changed": done.changed, "deleted": done.deleted, "quarantined": done.quarantined,
+            }  # fmt: skip
+        reread = 0 if batch is None else batch.reread
+        totals = BatchTotals(
+            outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail, effects, reread
+        )  # fmt: skip
+        self.observe(claim, totals, s)
+        closing = asyncio.ensure_future(self.work.close_batch(batch_id, totals))
+        try:
+            async with asyncio.timeout(BOOK_S):
+                await asyncio.shield(closing)
+        except (YcsyncError, TimeoutError):
+            closing.cancel()  # a worker that starts later closes it as lost
+        except asyncio.CancelledError:
+            # What a batch did is written down even if the stop comes meanwhile: a moment, not a request.
+            await asyncio.wait((closing,), timeout=BOOK_S)
+            closing.cancel()
+            raise
+
+    async def _work(self, batch: Batch) -> Result:
+        if batch.claim.stream != "companies":
+            return await run_batch(batch)
+        result, listed = await run_companies(batch, batch.settings.companies)
+        if not listed.wanted:
+            raise ApiError(
+                "companies: the user token manages no salon. Give its user access to a salon in YCLIENTS, "
+                "or name salons under `companies:` in config.yaml."
+            )
+        await self.wanted.apply(listed.wanted)
+        known = [one for one in listed.wanted if one not in listed.refused]
+        await self.work.company_listed(known, listed.as_of)
+        await self.work.begin(known)
+        for company, error in listed.refused.items():
+            emit(_log, logs.API_DENIED, company=company, error=error)
+            code = f"http_{error.status}" if isinstance(error, AccessDenied) else _code(error)
+            await self.work.stop_company(company, DENIED_S, str(error), code)
+        self.wake()
+        return result
+
+    def _batch(self, claim: Claim, settings: Settings, zone: ZoneInfo, tally: Tally) -> Batch:
+        live = claim.phase == "live"
+        return Batch(
+            claim=claim,
+            settings=settings,
+            api=self.api,
+            pages=self.pages,
+            zone=zone,
+            now=self.now,
+            tally=tally,
+            units=settings.active.batch_size,
+            # A command's wish before everything, the lists before deltas, deltas before filling.
+            priority=claim.priority + (5 if live else 0) + (6 if claim.stream in ("companies", "services", "staff") else 0),
+            confirm_deletions=bool(claim.options.get("confirm_deletions")),
+            version=claim.version,
+            phase="new" if claim.phase == "stopped" else claim.phase,
+            expected=claim.expected,
+            done=claim.done,
+            pass_started_at=claim.pass_started_at,
+        )
+
+    async def _zone(self, claim: Claim) -> ZoneInfo | None:
+        if claim.stream == "companies":
+            return ZoneInfo("UTC")
+        name = await self.pages.zone(claim.company)
+        return None if name is None else ZoneInfo(name)
+
+    def _settings_for(self, claim: Claim) -> Settings:
+        options = claim.options
+        interval = options.get("interval_s")
+        try:
+            return self.wanted.current.settings.with_overrides(
+                preset=options.get("preset"),
+                batch_size=options.get("batch_size"),
+                interval=None if interval is None else timedelta(seconds=interval),
+            )
+        except UsageError:  # the preset was taken out of the file since
+            return self.wanted.current.settings
+
+    def _before_start(self, claim: Claim, settings: Settings, zone: ZoneInfo) -> float | None:
+        """A preset with `start_at` begins a pass from that hour of the salon's day on: seconds until then, or None: now."""
+        start = settings.active.start_at
+        if start is None or claim.phase != "new" or claim.stream in ("companies", "services", "staff") or claim.wanted:
+            return None
+        now = self.now().astimezone(zone)
+        at = now.replace(hour=start.hour, minute=start.minute, second=0, microsecond=0)
+        if at > now:
+            at -= timedelta(days=1)
+        # The night is twelve hours long: who is not reached at its beginning still begins in it.
+        return None if now < at + NIGHT else (at + timedelta(days=1) - now).total_seconds()
+
+    def _due_in(self, claim: Claim, settings: Settings, result: Result, begun: float) -> float | None:
+        if self.wanted.is_unwanted(claim.company) and (result.proved or not claim.wanted):
+            return None
+        if result.proved:
+            cadence = self.wanted.current.settings.streams.get(claim.stream)
+            if cadence is None and claim.stream == "companies":
+                cadence = STREAMS["companies"]  # the time zones and new salons come from there, whatever the schedule says
+            return None if cadence is None else cadence.total_seconds()
+        if result.wait_s is not None:
+            return result.wait_s
+        most = claim.options.get("max_batches")
+        if most is not None and claim.batches + 1 >= most:
+            return 3600.0  # the command that asked ends now, and gives the rest back
+        return max(0.0, settings.active.interval.total_seconds() - (clock.monotonic() - begun))
+
+    async def _failed(self, claim: Claim, worker: int, error: Exception, code: str, tally: Tally, begun: float) -> None:
+        wait_s = min(MAX_RETRY_S, 5.0 * 2.0 ** min(claim.failures, 10)) * random.uniform(0.8, 1.2)
+        if isinstance(error, Throttled):
+            wait_s = max(wait_s, error.wait_s)
+        emit(
+            _log, logs.BATCH_FAILED, **claim.log_context(), error=error, requests=tally.requests, errors=tally.errors,
+            attempt=claim.failures + 1, retry_in_s=round(wait_s), duration_s=round(clock.monotonic() - begun, 2),
+        )  # fmt: skip
+        message = str(error) if isinstance(error, YcsyncError) else f"a fault of ycsync ({type(error).__name__})"
+        try:
+            again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else wait_s
+            await self.work.fail(claim, worker, again_s, message, code)
+        except _UNSAID:
+            self.wake()
+
+    async def _denied(self, claim: Claim, worker: int, error: AccessDenied) -> None:
+        emit(_log, logs.API_DENIED, **claim.log_context(), status=error.status, error=error)
+        try:
+            again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else DENIED_S
+            await self.work.fail(claim, worker, again_s, str(error), f"http_{error.status}", "stopped")
+            if claim.company:
+                await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
+        except _UNSAID:
+            self.wake()
+
+    def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:
+        effect, tally = batch.effect, batch.tally
+        recovered = batch.claim.failures > 0  # a log that ended with a failure must not stay silent
+        if (
+            batch.claim.phase == "live"
+            and not recovered
+            and not (effect.inserted or effect.changed or effect.deleted or effect.held_back)
+        ):
+            emit(_log, logs.BATCH_QUIET, **batch.where, batch=batch_id, requests=tally.requests, duration_s=round(seconds, 2))
+            return
+        emit(
+            _log, logs.BATCH_COMMITTED, **batch.where, batch=batch_id, preset=batch.settings.preset, phase=batch.phase,
+            rows=effect.inserted, changed=effect.changed, deleted=effect.deleted, done=batch.done, expected=batch.expected,
+            duration_s=round(seconds, 2), requests=tally.requests, retries=tally.retries, errors=tally.errors,
+            throttled=tally.throttled,
+        )  # fmt: skip
+        if result.proved and batch.claim.phase != "live":
+            emit(_log, logs.PASS_PROVED, **batch.where, rows=batch.done, expected=batch.expected, deleted=effect.deleted)
+        if result.held_back:
+            emit(
+                _log, logs.SWEEP_STOPPED, **batch.where, would_delete=result.held_back, of=effect.live or batch.done,
+                remedy="if that is right: ycsync sync --confirm-deletions",
+            )  # fmt: skip
+
+
+def _code(error: YcsyncError) -> str:
+    return type(error).__name__.lower()
