@@ -24,9 +24,13 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ycsync.config import STREAMS
+from ycsync.model.streams import DECLARED
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ENDPOINTS = ("auth", "companies", "company", "services", "service_categories", "staff", "clients", "clients_search", "records")
+ENDPOINTS = (
+    "auth", "companies", "company", "services", "service_categories", "staff", "clients", "clients_search", "records",
+    *DECLARED,
+)  # fmt: skip
 REQUEST_OUTCOMES = ("ok", "throttled", "transient", "denied", "missing", "rejected")
 BATCH_OUTCOMES = ("more", "proved", "failed", "denied", "stopped", "fenced", "lost")
 EFFECTS = ("inserted", "changed", "deleted", "quarantined")

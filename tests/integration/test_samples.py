@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -23,12 +24,21 @@ from ycsync.model import (
     parse_services,
     parse_staff,
 )
+from ycsync.model.declared import Declared, parse_declared
+from ycsync.model.streams import DECLARED, GOODS, GOODS_OPERATIONS, SCHEDULES, TRANSACTIONS
 
 SALON = 4564
+MASTER = 901
 TWINS = Path(__file__).parents[1] / "unit" / "samples"
 VENDORS = Path(__file__).parents[3] / "shared" / "samples"
 EMPTY = b'{"success": true, "data": [], "meta": {"total_count": 0}}'
 ZONE = ZoneInfo("Europe/Moscow")
+
+
+def declared(stream: Declared, company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo) -> Parsed[Any]:
+    """As the vendor prints a schedule it is one master's: then whose it is stands in the request."""
+    return parse_declared(stream, raws, zone, **({"staff_id": MASTER} if stream is SCHEDULES else {}))
+
 
 # file name without its ending -> where it is served, the table, and how it is read
 SERVED: dict[str, tuple[str, str, Callable[..., Parsed[Any]]]] = {
@@ -42,6 +52,10 @@ SERVED: dict[str, tuple[str, str, Callable[..., Parsed[Any]]]] = {
     "services-deprecated": ("/services", "services", parse_services),
     "service-categories": ("/service_categories", "service_categories", parse_service_categories),
     "staff": ("/staff", "staff", parse_staff),
+    "goods": ("/goods/", "goods", partial(declared, GOODS)),
+    "storage-transactions": ("/storages/transactions/", "goods_operations", partial(declared, GOODS_OPERATIONS)),
+    "transactions": ("/transactions/", "transactions", partial(declared, TRANSACTIONS)),
+    "schedule": ("/staff/schedule", "schedules", partial(declared, SCHEDULES)),
     "companies": ("/companies", "companies", parse_companies),
     "companies-list": ("/companies", "companies", parse_companies),
 }
@@ -81,6 +95,14 @@ async def vendor() -> AsyncIterator[tuple[Vendor, str]]:
 
 async def read_all(house: House, table: str) -> None:
     stream = "services" if table == "service_categories" else table
+    await house.work.ensure([SALON], [stream])
+    if stream == "schedules":
+        await house.database.execute(
+            "insert into yclients.staff (company_id, id, name, specialization, fired, hidden, raw, observed_at) "
+            "values ($1, $2, '', '', false, false, '{}', now())",
+            SALON,
+            MASTER,
+        )
     await house.proved(SALON, stream)
 
 
@@ -94,7 +116,7 @@ async def test_a_sample_is_stored_and_read_back_as_it_was_parsed(
     raws = decode_envelope(body).rows
     if table == "companies":
         parsed = parse(raws)
-    elif table in ("clients", "records"):
+    elif table in ("clients", "records", *DECLARED):
         parsed = parse(CompanyId(SALON), raws, ZONE)
     else:
         parsed = parse(CompanyId(SALON), raws)
@@ -115,4 +137,4 @@ async def test_a_sample_is_stored_and_read_back_as_it_was_parsed(
 
 def test_there_is_a_sample_of_every_table() -> None:
     tables = {SERVED[path.stem][1] for path in FILES}
-    assert tables == {"clients", "records", "services", "service_categories", "staff", "companies"}
+    assert tables == {"clients", "records", "services", "service_categories", "staff", "companies", *DECLARED}

@@ -140,7 +140,7 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
 @pytest.fixture(autouse=True)
 def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Thousands of passes say the same few things."""
-    for module in ("batch", "clients", "records"):
+    for module in ("batch", "clients", "pages", "windows"):
         monkeypatch.setattr(f"ycsync.sync.{module}.emit", lambda *_args, **_fields: None)
 
 

@@ -275,7 +275,7 @@ class _Call:
 
 def plain(name: str, value: Any) -> Any:
     """jsonb as Python sees it, so that spelling does not matter."""
-    if name in ("raw", "categories") and isinstance(value, str):
+    if name in ("raw", "categories", "slots", "amounts") and isinstance(value, str):
         return json.loads(value)
     return value
 

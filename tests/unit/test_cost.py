@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ycsync.config import BUILT_IN_PRESETS, STREAMS, Preset, Yclients
+from ycsync.config import BUILT_IN_PRESETS, STREAMS, Preset, Settings, Yclients
+from ycsync.model.streams import GOODS, SCHEDULES, TRANSACTIONS
 from ycsync.plan.cost import (
     Counts,
     bulk_requests,
     by_client_requests,
     client_pages,
     client_requests,
+    declared_requests,
     estimate,
     estimate_all,
     prefers_by_client,
@@ -98,8 +100,16 @@ def test_many_salons_share_one_budget() -> None:
 def test_a_quiet_salon_costs_two_requests_a_cycle() -> None:
     five_minutes: dict[str, timedelta | None] = dict.fromkeys(("clients", "records"), timedelta(minutes=5))
     assert quiet_requests_per_day(five_minutes) == 2 * 288
-    assert quiet_requests_per_day(STREAMS) == 2 * 288 + 4
+    assert quiet_requests_per_day(Settings().streams) == 2 * 288 + 4
+    assert quiet_requests_per_day(STREAMS) == 2 * 288 + 4 + 24 + 3 + 24 + 3 * 24
     assert quiet_requests_per_day({"clients": None}) == 0
+
+
+def test_a_declared_stream_costs_by_how_it_is_read() -> None:
+    assert declared_requests(SCHEDULES, 5000) == 1
+    assert declared_requests(GOODS, 0) == 3
+    assert declared_requests(GOODS, 230) == client_pages(230, 100) + 2
+    assert declared_requests(TRANSACTIONS, 10_000) == bulk_requests(10_000, 100)
 
 
 @given(PRESETS, MANY, MANY, st.booleans())

@@ -19,6 +19,7 @@ from ycsync.api.outcome import Kind
 from ycsync.config import STREAMS
 from ycsync.metrics import Metrics, State, StreamState, Told
 from ycsync.model import CompanyId
+from ycsync.model.streams import DECLARED
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 from ycsync.service.gauges import spread
@@ -70,11 +71,12 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
         endpoints.clients(1, Ask(1, 1), None).endpoint,
         endpoints.clients_search(1, Ask(1, 1)).endpoint,
         endpoints.records(1, Window(), 1).endpoint,
+        *(endpoints.declared(stream, 1).endpoint for stream in DECLARED.values()),
         *(getattr(endpoints, name)(CompanyId(1)).endpoint for name in ("company", "services", "service_categories", "staff")),
     }
     assert made == set(metrics.ENDPOINTS) - {"auth"}
     functions = inspect.getmembers(endpoints, lambda one: inspect.isfunction(one) and one.__module__ == endpoints.__name__)
-    assert len(functions) == len(made)
+    assert len(functions) == len(made) - len(DECLARED) + 1
 
 
 def test_a_throttle_is_counted_as_it_comes() -> None:

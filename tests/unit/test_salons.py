@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ycsync.config import STREAMS, Settings
+from ycsync.config import Settings
 from ycsync.service.judging import Judging
 from ycsync.service.salons import WORST, SalonView, grouped, window
 from ycsync.store.report import Salon, Standing, StreamRow, Usage
@@ -31,7 +31,7 @@ def thirty() -> dict[tuple[int, str], StreamRow]:
     """Salon n: n requests a stream, proofs n minutes old; 7 is stopped, 11 never was complete, 13 has an error, 17 bad rows."""
     rows = {}
     for n in range(1, 31):
-        for stream in STREAMS:
+        for stream in Settings().kept():
             at = NOW - timedelta(minutes=n / 2)
             rows[n, stream] = StreamRow(n, stream, "live", 100, n, requests=n, last_success_at=at, proved_as_of=at)
     rows[7, "clients"] = dataclasses.replace(rows[7, "clients"], phase="stopped", last_error="no rights")
@@ -125,4 +125,4 @@ def test_what_is_told_is_json_with_each_stream() -> None:
     assert told["salons"][0]["streams"][0].keys() <= {
         "stream", "state", "done", "expected", "proved_as_of", "last_success_at", "requests", "error", "next_at",
     }  # fmt: skip
-    assert {one["stream"] for one in told["salons"][0]["streams"]} == set(STREAMS)
+    assert {one["stream"] for one in told["salons"][0]["streams"]} == set(Settings().kept())

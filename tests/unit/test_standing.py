@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ycsync.cli.output import Grid, span
-from ycsync.config import STREAMS, Settings
+from ycsync.config import Settings
 from ycsync.service.standing import STATUS_JSON, as_json, eta, everything_well, judge
 from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
@@ -25,7 +25,7 @@ def row(stream: str, company: int = 4001, *, lag_s: float = 30, phase: str = "li
 
 
 def standing(*rows: StreamRow, paused: tuple[int, ...] = ()) -> Standing:
-    told = {(one.company, one.stream): one for one in (row("companies", 0), *(row(name) for name in STREAMS))}
+    told = {(one.company, one.stream): one for one in (row("companies", 0), *(row(name) for name in Settings().kept()))}
     told.update({(one.company, one.stream): one for one in rows})
     salons = (Salon(4001, "Salon", True),)
     return Standing(NOW, salons, tuple(told.values()), Usage(1, 9), (), dict.fromkeys(paused, NOW))
@@ -63,7 +63,7 @@ def test_a_pass_that_is_not_through_is_not_well(phase: str, expected: str) -> No
 
 
 def test_a_stream_that_is_off_does_not_count() -> None:
-    settings = dataclasses.replace(SETTINGS, streams=MappingProxyType({**STREAMS, "staff": None}))
+    settings = dataclasses.replace(SETTINGS, streams=MappingProxyType({**Settings().streams, "staff": None}))
     found = standing(row("staff", phase="stopped"))
     assert state(found, "staff", settings) == "off"
     assert everything_well(judge(found, settings))

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ycsync.config import STREAMS, Settings
+from ycsync.config import Settings
 from ycsync.service.standing import everything_well, judge
 from ycsync.service.verdict import Refused, Verdict, verdict
 from ycsync.store.report import Salon, Standing, StreamRow, Usage, Worker
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
-SETTINGS = Settings(streams=MappingProxyType({**STREAMS, "clients": timedelta(minutes=5), "records": timedelta(minutes=5)}))
+SETTINGS = Settings(
+    streams=MappingProxyType({**Settings().streams, "clients": timedelta(minutes=5), "records": timedelta(minutes=5)})
+)
 NINE = dataclasses.replace(SETTINGS, companies=(1, 2, 9))
 HALF: dict[str, Any] = {
     "phase": "filling", "lag_s": None, "done": 50, "pass_started_at": NOW, "batches": 5, "busy_s": 50.0,
@@ -34,7 +36,7 @@ def row(company: int, stream: str, *, lag_s: float | None = 30, phase: str = "li
 def standing(*rows: StreamRow, salons: int = 2, pauses: tuple[int, ...] = ()) -> Standing:
     told = {(0, "companies"): row(0, "companies")}
     for company in range(1, salons + 1):
-        told.update({(company, stream): row(company, stream) for stream in STREAMS})
+        told.update({(company, stream): row(company, stream) for stream in Settings().kept()})
     told.update({(one.company, one.stream): one for one in rows})
     listed = tuple(Salon(company, f"Salon {company}", True) for company in range(1, salons + 1))
     return Standing(NOW, listed, tuple(told.values()), Usage(), (WORKER,), dict.fromkeys(pauses, NOW))
@@ -185,7 +187,7 @@ phases = st.sampled_from(["new", "filling", "closing", "live", "stopped"])
 rows = st.builds(
     row,
     st.integers(1, 3),
-    st.sampled_from(list(STREAMS)),
+    st.sampled_from(Settings().kept()),
     phase=phases,
     lag_s=st.none() | st.sampled_from([1, 1000, 2000, 999_999]),
     failures=st.integers(0, 4),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import msgspec
 
+from ycsync.model.declared import Declared
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 
@@ -98,3 +100,26 @@ def records(company_id: int, window: Window, size: int, changed_after: str | Non
     if changed_after is not None:
         params.append(("changed_after", changed_after))
     return Request("records", company_id, f"/records/{company_id}", tuple(params))
+
+
+def declared(
+    stream: Declared,
+    company_id: int,
+    *,
+    page: tuple[int, int] | None = None,
+    first: date | None = None,
+    last: date | None = None,
+    changed_after: str | None = None,
+    more: tuple[tuple[str, str], ...] = (),
+) -> Request:
+    """One answer of a declared stream. `page`: its number from 1, and rows; `first`, `last`: days in the salon, inclusive."""
+    params: list[tuple[str, str]] = []
+    if page is not None:
+        params += [("page", str(page[0])), ("count", str(page[1]))]
+    if first is not None:
+        params.append(("start_date", first.isoformat()))
+    if last is not None:
+        params.append(("end_date", last.isoformat()))
+    if changed_after is not None:
+        params.append(("changed_after", changed_after))
+    return Request(stream.name, company_id, stream.path.format(company=company_id), (*params, *more))

@@ -1,4 +1,4 @@
-"""Was the job done as it must be? Six criteria of success, each PASS or FAIL with its figures; pure."""
+"""Was the job done as it must be? The criteria of success, each PASS or FAIL with its figures; pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from ycsync.cli.output import number
 from ycsync.config import Settings
+from ycsync.model.streams import DECLARED
 from ycsync.service.standing import Judged, judge, wanted_companies
 from ycsync.store.report import Audit
 
@@ -18,8 +19,8 @@ RECENT = timedelta(hours=24)
 VERIFY_JSON = """\
 One object:
   ok         true: every criterion passes (exit code 0)
-  criteria   six of them, in this order: name (clients, visits, limit, errors, integrity, stability),
-             passed, says (the line for people), figures (numbers by name)
+  criteria   in this order: name (clients, visits, limit, errors, integrity, stability; and streams, if any of schedules,
+             goods, goods_operations, transactions is on), passed, says (the line for people), figures (numbers by name)
 New keys may be added; none is renamed or removed."""
 
 
@@ -35,7 +36,7 @@ class Criterion:
 
 
 def criteria(audit: Audit, settings: Settings) -> tuple[Criterion, ...]:
-    """All six, in the order in which a person asks."""
+    """All of them, in the order in which a person asks."""
     judged = judge(audit.standing, settings)
     wanted = wanted_companies(audit.standing, settings)
     return (
@@ -45,6 +46,7 @@ def criteria(audit: Audit, settings: Settings) -> tuple[Criterion, ...]:
         _errors(audit),
         _integrity(audit, judged),
         _stability(audit, judged),
+        *_declared(audit, judged, wanted, settings),
     )
 
 
@@ -110,6 +112,19 @@ def _visits(audit: Audit, judged: tuple[Judged, ...], wanted: tuple[int, ...]) -
         "reasons": reasons,
     }
     return Criterion("visits", "visits included", not reasons, _with(says, reasons), figures)
+
+
+def _declared(audit: Audit, judged: tuple[Judged, ...], wanted: tuple[int, ...], settings: Settings) -> tuple[Criterion, ...]:
+    """The streams that are on besides those that every salon has: are they complete?"""
+    on = [stream for stream in DECLARED if settings.streams.get(stream) is not None]
+    if not on:
+        return ()
+    found = {stream: _complete(audit, judged, wanted, stream) for stream in on}
+    reasons = [f"{stream}: {reason}" for stream, (why, _, _) in found.items() for reason in why]
+    says = ", ".join(f"{number(held)} {stream.replace('_', ' ')}" for stream, (_, held, _) in found.items())
+    figures = {stream: {"rows": held, "proved": proved} for stream, (_, held, proved) in found.items()}
+    said = _with(f"{says} in the database", reasons)
+    return (Criterion("streams", "other streams complete", not reasons, said, {**figures, "reasons": reasons}),)
 
 
 def _limit(audit: Audit, settings: Settings) -> Criterion:

@@ -18,12 +18,15 @@ from ycsync.cli.common import ConfigOption, command, run, settings_of
 from ycsync.cli.reading import reading
 from ycsync.config import STREAMS, Loaded, Settings, format_duration, parse_duration
 from ycsync.errors import DatabaseError, UsageError
+from ycsync.model.declared import Paging
+from ycsync.model.streams import DECLARED
 from ycsync.plan.cost import (
     LIST_OF_SALONS,
     bulk_requests,
     by_client_requests,
     client_pages,
     client_requests,
+    declared_requests,
     prefers_by_client,
 )
 from ycsync.service.follow import Follower, Outcome, Wish
@@ -263,7 +266,10 @@ def _next(row: StreamProgress, clients: int, settings: Settings, afresh: bool) -
     if row.stream in ("services", "staff"):
         requests = 2 if row.stream == "services" else 1
         return _requests(requests), requests
-    size = _size(row)
+    size, declared = _size(row), DECLARED.get(row.stream)
+    if declared is not None and (afresh or declared.paging is Paging.ANSWER) and (size or row.phase == "live"):
+        requests = declared_requests(declared, size)
+        return f"all {size}, about {_requests(requests)}", requests
     if not size and row.phase != "live":
         return "not counted yet", None
     if afresh:
@@ -272,7 +278,10 @@ def _next(row: StreamProgress, clients: int, settings: Settings, afresh: bool) -
     if row.phase == "live":
         return f"complete; what changed since {row.last_success_at:%Y-%m-%d %H:%M} UTC, 1 request or a few", None
     left = max(0, size - row.done)
-    requests = client_pages(left) if row.stream == "clients" else bulk_requests(left)
+    if declared is not None:
+        requests = declared_requests(declared, left)
+    else:
+        requests = client_pages(left) if row.stream == "clients" else bulk_requests(left)
     return f"{left} of {size} are left, about {_requests(requests)}", requests
 
 

@@ -29,8 +29,8 @@ from ycsync.config.nodes import (
 from ycsync.config.settings import (
     BUILT_IN_PRESETS,
     DEFAULT_PRESET,
+    DEFAULT_STREAMS,
     MAX_BATCH_SIZE,
-    STREAMS,
     DatabaseSettings,
     History,
     Http,
@@ -184,9 +184,8 @@ def _database(section: Section) -> DatabaseSettings:
 
 def _streams(section: Section) -> Mapping[str, timedelta | None]:
     streams: dict[str, timedelta | None] = {}
-    for name, default in STREAMS.items():
-        standard: timedelta | None = default
-        streams[name] = section.value(name, standard, _cadence)
+    for name, default in DEFAULT_STREAMS.items():
+        streams[name] = section.value(name, default, _cadence)
     section.reject_unknown("stream")
     return MappingProxyType(streams)
 

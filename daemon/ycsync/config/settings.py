@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import time, timedelta
 from types import MappingProxyType
@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from ycsync.config.durations import format_duration
 from ycsync.errors import UsageError
+from ycsync.model.streams import DECLARED
 
 History = Literal["auto", "bulk", "by_client"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -22,9 +23,15 @@ STREAMS: Final[Mapping[str, timedelta]] = MappingProxyType(
         "staff": timedelta(hours=24),
         "clients": timedelta(minutes=5),
         "records": timedelta(minutes=5),
+        **{stream.name: stream.every for stream in DECLARED.values()},
     }
 )
-"""The streams that can be configured, and how often each is refreshed when the file does not say."""
+"""The streams that can be configured, and how often each is refreshed once it is on."""
+
+DEFAULT_STREAMS: Final[Mapping[str, timedelta | None]] = MappingProxyType(
+    {name: None if name in DECLARED else every for name, every in STREAMS.items()}
+)
+"""What holds when the file does not say: those that not every salon uses are off (None)."""
 
 MAX_BATCH_SIZE: Final = 100_000
 
@@ -140,7 +147,7 @@ class Settings:
     yclients: Yclients = field(default_factory=Yclients)
     companies: tuple[int, ...] = ()
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
-    streams: Mapping[str, timedelta | None] = field(default_factory=lambda: STREAMS)  # None: off
+    streams: Mapping[str, timedelta | None] = field(default_factory=lambda: DEFAULT_STREAMS)  # None: off
     http: Http = field(default_factory=Http)
     log: Log = field(default_factory=Log)
     presets: Mapping[str, Preset] = field(default_factory=lambda: BUILT_IN_PRESETS)
@@ -150,6 +157,10 @@ class Settings:
     def active(self) -> Preset:
         """The preset in force."""
         return self.presets[self.preset]
+
+    def kept(self, more: Collection[str] = ()) -> list[str]:
+        """The streams that each salon has a row of `sync_status` for: those that are on, and those that are on as a rule."""
+        return [name for name in STREAMS if self.streams.get(name) or DEFAULT_STREAMS[name] is not None or name in more]
 
     def with_overrides(
         self, *, preset: str | None = None, batch_size: int | None = None, interval: timedelta | None = None

@@ -17,5 +17,8 @@ ServiceCategoryId = NewType("ServiceCategoryId", int)
 ActivityId = NewType("ActivityId", int)
 UserId = NewType("UserId", int)
 
-Stream = Literal["companies", "service_categories", "services", "staff", "clients", "records"]
+Stream = Literal[
+    "companies", "service_categories", "services", "staff", "clients", "records",
+    "schedules", "goods", "goods_operations", "transactions",
+]  # fmt: skip
 STREAMS: tuple[Stream, ...] = get_args(Stream)

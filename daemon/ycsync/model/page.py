@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, TypeVar
 
 import msgspec
@@ -23,7 +24,7 @@ class RawEntity(msgspec.Struct):
     deleted: Any = None
 
 
-Raw = TypeVar("Raw", bound=RawEntity)
+Raw = TypeVar("Raw")
 Row = TypeVar("Row")
 
 _READ_ERRORS = (msgspec.MsgspecError, RecursionError, ValueError, ArithmeticError)
@@ -38,8 +39,9 @@ def parse_page(
     raws: Sequence[bytes],
     decoder: msgspec.json.Decoder[Raw],
     build: Callable[[int, Raw, str], Row],
+    identify: Callable[[Raw], Any] = attrgetter("id"),
 ) -> Parsed[Row]:
-    """Run `build(id, payload, text)` over a page.
+    """Run `build(id, payload, text)` over a page. `identify`: a payload's id as it came; raises FieldError.
 
     Of several rows with one id the last good one counts; a reject stays unless a good row of its id follows.
     """
@@ -59,10 +61,12 @@ def parse_page(
                 nameless.append(read)
                 continue
             payload, text = read
+        named: Any = None
         try:
-            entity = as_id(payload.id, "id")
+            named = identify(payload)
+            entity = as_id(named, "id")
         except FieldError as error:
-            nameless.append(Reject(_id_text(payload.id), str(error), text))
+            nameless.append(Reject(_id_text(named), str(error), text))
             continue
         ids[entity] = None
         try:

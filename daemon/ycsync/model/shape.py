@@ -14,6 +14,7 @@ import msgspec
 from ycsync.model.catalogue import _RawCompany, _RawService, _RawServiceCategory, _RawStaff
 from ycsync.model.clients import _RawClient
 from ycsync.model.records import _RawRecord
+from ycsync.model.streams import DECLARED
 
 MOST_KEYS: Final = 60
 DEEPEST: Final = 3
@@ -25,7 +26,14 @@ _INNER: Final = (
     "documents", "first_cost", "is_new", "last_name", "manual_cost", "meta", "position", "price_max", "price_min", "success",
     "success_visits_count", "fail_visits_count", "type", "unit", "value",
 )  # fmt: skip
-KNOWN: Final = frozenset(name for kind in _KINDS for name in kind.__struct_encode_fields__) | frozenset(_INNER)
+_DECLARED: Final = (path for stream in DECLARED.values() for field in stream.fields for path in field.paths)
+KNOWN: Final = frozenset(
+    (
+        *(name for kind in _KINDS for name in kind.__struct_encode_fields__),
+        *(name for path in _DECLARED for name in path.split(".")),
+        *_INNER,
+    )
+)
 """Keys that are words of the API, and so nobody's name."""
 
 

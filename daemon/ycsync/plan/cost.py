@@ -14,6 +14,8 @@ from itertools import zip_longest
 from typing import Literal, Protocol
 
 from ycsync.config import Preset
+from ycsync.model.declared import Declared, Paging
+from ycsync.model.streams import DECLARED
 from ycsync.plan.scan import MAX_SIZE as CLIENTS_A_PAGE
 from ycsync.plan.scan import ask_at
 from ycsync.plan.sweep import MAX_SIZE as RECORDS_A_PAGE
@@ -94,6 +96,15 @@ def by_client_requests(clients: int) -> int:
     return 1 + clients + CLOSING_DELTA
 
 
+def declared_requests(stream: Declared, rows: int) -> int:
+    """Requests to read so many rows of a declared stream, with what closes it."""
+    if stream.paging is Paging.ANSWER:
+        return 1
+    if stream.paging is Paging.PAGES:
+        return client_pages(rows, stream.size) + 1 + CLOSING_DELTA  # its end is an empty page
+    return bulk_requests(rows, stream.size)
+
+
 def prefers_by_client(clients: int, records: int, page_size: int = RECORDS_A_PAGE) -> bool:
     """Is one request a client the cheaper way to the visits? Only where few clients have very many."""
     return records >= page_size and clients < bulk_requests(records, page_size)
@@ -147,7 +158,7 @@ def quiet_requests_per_day(streams: Mapping[str, timedelta | None]) -> int:
     `streams`: how often each is refreshed; None: never. A cycle of clients and visits is two requests: each answer
     fits a page, and so proves its stream.
     """
-    a_cycle = {"services": 2}
+    a_cycle = {"services": 2, **{name: stream.quiet for name, stream in DECLARED.items()}}
     return sum(
         round(_DAY_S / every.total_seconds() * a_cycle.get(stream, 1))
         for stream, every in streams.items()

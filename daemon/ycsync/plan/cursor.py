@@ -7,26 +7,54 @@ true: whatever has not changed after it is in the database as it is. A row that 
 may be older there, or missing, until the next cycle, which begins with what changed since that instant.
 
 Once a night the recent past is read again (`recheck`), because `changed_after` may not move when only a payment changes,
-and the list of clients is read whole, because it has no other way to tell a deletion.
-"""
+and lists without dates are read whole, because they have no other way to tell a deletion.
+
+A list that cannot be asked for what changed (payments) is closed by its last days: what is new is dated now, as a rule. A row
+that"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from ycsync.model.declared import Paging
+from ycsync.model.streams import DECLARED
 from ycsync.plan import scan as scans
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.scan import Scan
 from ycsync.plan.sweep import Sweep
 
 Kind = Literal["full", "delta", "recheck"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How one stream can be read: by pages in order of id, or by windows of dates; with which pages; by what changed or not."""
+
+    pages: bool
+    size: int
+    changes: bool = True
+
+
+WAYS: Final[Mapping[str, Way]] = {
+    "clients": Way(True, scans.MAX_SIZE),
+    "records": Way(False, sweeps.MAX_SIZE),
+    **{
+        stream.name: Way(stream.paging is Paging.PAGES, stream.size, stream.changes)
+        for stream in DECLARED.values()
+        if stream.paging is not Paging.ANSWER
+    },
+}
 OVERLAP = timedelta(minutes=10)
 MAX_ROUNDS = 3
 RECHECK_HOUR = 3  # salon-local: nobody works then
+RECENT = timedelta(days=2)  # where nothing tells what changed: so long before the last reading, rows are read again each time
+WHOLE_AFTER = timedelta(days=7)  # and everything so often
 _MOSCOW = ZoneInfo("Europe/Moscow")
 
 
@@ -39,6 +67,7 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     since: datetime | None = None  # whatever has not changed after it is in the database as it is
     rounds: int = 0
     rechecked_on: date | None = None
+    whole_on: date | None = None  # when everything was read last, where nothing tells what changed
     size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
     longest: int = 0  # rows of the longest page of earlier readings
     inclusive: bool = False
@@ -87,14 +116,17 @@ def _wall(instant: datetime, place: tzinfo) -> datetime:
     return wall.replace(tzinfo=None)
 
 
-def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int) -> Cursor:
-    """The cursor with a reading under way: the one that it has, or the next that is due."""
+def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int, *, doubted: bool = False) -> Cursor:
+    """The cursor with a reading under way: the one that it has, or the next that is due.
+
+    `doubted`: rows were missed where they stood; the next night tells whether they are gone or have moved.
+    """
     replace = msgspec.structs.replace
     if cursor.scan is not None and scans.hopeless(cursor.scan):
-        return replace(cursor, scan=scans.anew(cursor.scan, cursor.size or scans.MAX_SIZE))
+        return replace(cursor, scan=scans.anew(cursor.scan, cursor.size or WAYS[stream].size))
     if cursor.busy:
         return cursor
-    local = now.astimezone(zone)
+    local, way = now.astimezone(zone), WAYS[stream]
     night = local.hour >= RECHECK_HOUR and cursor.rechecked_on is not None and cursor.rechecked_on < local.date()
     if night:
         # What the server did not do may have been a passing fault, or a few odd rows: each night it may show that it does.
@@ -105,28 +137,41 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
     if cursor.since is None or cursor.delta_ignored or (cursor.search and stream == "clients"):
         cursor = replace(cursor, kind="full", rounds=0)
     elif night:
-        cursor = replace(cursor, kind="recheck", rounds=0, size=cursor.size if cursor.search else _larger(cursor.size, stream))
+        week = doubted or (cursor.whole_on is not None and local.date() - cursor.whole_on >= WHOLE_AFTER)
+        size = cursor.size if cursor.search else _larger(cursor.size, way.size)
+        cursor = replace(cursor, kind="full" if week else "recheck", rounds=0, size=size)
     else:
         cursor = replace(cursor, kind="delta", rounds=0)
-    scope = local.date() - timedelta(days=recheck_days) if cursor.kind == "recheck" and stream == "records" else None
+    scope = None
+    if cursor.kind == "recheck" and not way.pages:
+        scope = local.date() - timedelta(days=recheck_days)
+    elif cursor.kind == "delta" and not way.changes:
+        scope = _recent(cursor, zone)
     cursor = replace(cursor, swept=False, swept_from=scope, whole_since=None)
     return _reading(cursor, stream, zone)
 
 
-def _larger(size: int, stream: str) -> int:
+def _recent(cursor: Cursor, zone: ZoneInfo) -> date | None:
+    """The day from which a list that does not tell what changed is read again."""
+    return None if cursor.since is None else (cursor.since - RECENT).astimezone(zone).date()
+
+
+def _larger(size: int, most: int) -> int:
     """Pages that failed once need not fail for ever: each night they may be twice as large."""
-    most = scans.MAX_SIZE if stream == "clients" else sweeps.MAX_SIZE
     return 0 if size * 2 >= most else size * 2
 
 
 def _reading(cursor: Cursor, stream: str, zone: ZoneInfo) -> Cursor:
-    since = changed_after(cursor.since, zone) if cursor.kind == "delta" and cursor.since is not None else None
+    way = WAYS[stream]
     replace = msgspec.structs.replace
-    if stream == "clients":
-        size = cursor.size or scans.MAX_SIZE
+    since, scope = None, cursor.swept_from if cursor.kind == "recheck" else None
+    if cursor.kind == "delta" and not way.changes:
+        scope = _recent(cursor, zone)
+    elif cursor.kind == "delta" and cursor.since is not None:
+        since = changed_after(cursor.since, zone)
+    size = cursor.size or way.size
+    if way.pages:
         return replace(cursor, scan=Scan(changed_after=since, size=size, before=cursor.longest))
-    scope = cursor.swept_from if cursor.kind == "recheck" else None
-    size = cursor.size or sweeps.MAX_SIZE
     sweep = Sweep(changed_after=since, scope_lo=scope, size=size, inclusive=cursor.inclusive, before=cursor.longest)
     return replace(cursor, sweep=sweep)
 
@@ -138,7 +183,8 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
         raise AssertionError("finish: no reading is under way")
     began = reading.began
     replace = msgspec.structs.replace
-    whole = cursor.kind == "full" or (cursor.kind == "recheck" and stream == "clients")
+    way = WAYS[stream]
+    whole = cursor.kind == "full" or (cursor.kind == "recheck" and way.pages)
     if cursor.sweep is not None:
         cursor = replace(cursor, inclusive=cursor.sweep.inclusive)
     # The server's cap is learnt anew from each reading's first page, for nothing.
@@ -146,12 +192,14 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
     cursor = replace(cursor, sweep=None, scan=None, longest=longest)
     if cursor.rechecked_on is None:
         cursor = replace(cursor, rechecked_on=now.astimezone(zone).date())
+    if not way.changes and cursor.kind == "full":
+        cursor = replace(cursor, whole_on=now.astimezone(zone).date())
     if whole:
         cursor = replace(cursor, since=began)
         if reading.single or cursor.search or cursor.delta_ignored:
             return cursor, began
     elif cursor.kind == "delta":
         cursor = replace(cursor, since=began, rounds=cursor.rounds + 1)
-        if reading.single or cursor.rounds >= MAX_ROUNDS:
+        if reading.single or cursor.rounds >= (MAX_ROUNDS if way.changes else 1):
             return cursor, began
     return _reading(replace(cursor, kind="delta"), stream, zone), None

@@ -24,6 +24,7 @@ from ycsync.errors import (
     YcsyncError,
 )
 from ycsync.logs import emit, get_logger
+from ycsync.model.streams import DECLARED
 from ycsync.scheduler.wanted import Wanted
 from ycsync.store.pages import Pages
 from ycsync.store.work import BatchTotals, Claim, Work
@@ -242,7 +243,8 @@ class Runner:
         try:
             again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else DENIED_S
             await self.work.fail(claim, worker, again_s, str(error), f"http_{error.status}", "stopped")
-            if claim.company:
+            # The user may see visits and no money: that stops the one stream.
+            if claim.company and not (claim.stream in DECLARED and error.status == 403):
                 await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
         except _UNSAID:
             self.wake()

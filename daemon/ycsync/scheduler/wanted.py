@@ -46,7 +46,7 @@ class Wanted:
         """These salons are wanted: what is switched on is due, what is not is not."""
         self._salons = frozenset(companies) if companies else None
         if companies:
-            await self.work.ensure(companies, list(self.current.settings.streams))
+            await self.work.ensure(companies, self.current.settings.kept())
         on = [name for name, cadence in self.current.settings.streams.items() if cadence is not None]
         await self.work.enabled([*on, "companies"], list(companies))
         for stream in on:

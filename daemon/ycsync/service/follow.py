@@ -104,7 +104,7 @@ class Follower:
         if not streams:
             assert first is not None
             return replace(first, complete=not unknown, problems=unknown)
-        await self._work.ensure(companies, list(self._settings.streams))
+        await self._work.ensure(companies, self._settings.kept(streams))
         if "records" in streams and "clients" not in streams and await self._needs_clients(companies):
             streams = ["clients", *streams]
         before = {(row.company, row.stream): row.phase for row in await self._work.progress(companies, streams)}

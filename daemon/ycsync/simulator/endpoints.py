@@ -22,6 +22,8 @@ _RECORDS_PAGE = 50
 _CLIENTS_PAGE = 20
 _SEARCH_PAGE = 25
 _COMPANIES_PAGE = 20
+_GOODS_PAGE = 25
+_LEDGER_PAGE = 25
 _FIELDS = (
     "id", "name", "phone", "email", "discount",
     "first_visit_date", "last_visit_date", "sold_amount", "visits_count",
@@ -115,6 +117,10 @@ class Endpoints:
             ("GET", f"/client/{number}/{number}", "client", self._client),
             ("GET", f"/records/{number}", "records", self._records),
             ("GET", f"/record/{number}/{number}", "record", self._record),
+            ("GET", f"/goods/{number}", "goods", self._ledger("goods", _GOODS_PAGE)),
+            ("GET", f"/storages/transactions/{number}", "goods_operations", self._ledger("operations", _LEDGER_PAGE)),
+            ("GET", f"/transactions/{number}", "transactions", self._ledger("transactions", _LEDGER_PAGE)),
+            ("GET", f"/company/{number}/staff/schedule", "schedules", self._schedule),
             ("GET", f"/hooks_settings/{number}", "hooks_settings", self._hooks),
             ("POST", f"/hooks_settings/{number}", "hooks_settings", self._set_hooks),
         )
@@ -357,6 +363,40 @@ class Endpoints:
             return answers.refusal(404, answers.NOT_FOUND)
         finance, consumables = call.flag("include_finance_transactions"), call.flag("include_consumables")
         return answers.single(salon.served_record(record_id, finance=finance, consumables=consumables))
+
+    # -- store, till, schedule --------------------------------------------------------------------------
+
+    def _ledger(self, kind: str, default: int) -> Callable[[Call], Answer]:
+        """A list without a count. More rows a page than the cap is silently the default (yclients-api §3, goods)."""
+
+        def answer(call: Call) -> Answer:
+            salon = self._salon(call)
+            self._bear(call)
+            count, cap = call.integer("count"), self._options.ledger_cap
+            _, begin, end = _page(call.integer("page"), default if count is not None and count > cap else count, default, cap)
+            days = (_day(call, "start_date"), _day(call, "end_date"))
+            # Payments cannot be asked for by what changed: the filter is not known there, and so not heard.
+            changed = (None, None) if kind == "transactions" else self._changed(call, salon)
+            found = salon.ledger.find(kind, days, changed, self._ties)[begin:end]
+            if not found and self._options.empty_as_404:
+                return answers.refusal(404, answers.NOT_FOUND)
+            return answers.listing((encode(payload) for payload in found), [])
+
+        return answer
+
+    def _schedule(self, call: Call) -> Answer:
+        salon = self._salon(call)
+        first, last = _day(call, "start_date"), _day(call, "end_date")
+        if first is None or last is None or last - first > self._options.schedule_days:
+            raise _invalid("end_date", f"не больше {self._options.schedule_days} дней")
+        wanted = {int(text) for text in call.all("staff_ids") if text.isdigit()}
+        found = []
+        for (staff_id, day), payload in sorted(salon.ledger.schedule.items()):
+            if (not wanted or staff_id in wanted) and first <= rows.local_seconds(day) // DAY <= last:
+                found.append(
+                    {key: value for key, value in payload.items() if key != "staff_id" or self._options.schedule_names}
+                )
+        return answers.listing((encode(payload) for payload in found), [])
 
     def _bear(self, call: Call) -> None:
         """Some servers refuse a page that is too large instead of giving a smaller one."""

@@ -69,6 +69,9 @@ class Options:
     empty_as_404     an empty list of clients or records is answered as 404
     two_factor       POST /auth answers 200 with a second step instead of a token
     changed_ignored  changed_after and changed_before filter nothing
+    ledger_cap       rows a page of goods, goods operations and payments; who asks for more gets 25
+    schedule_days    so many days of a schedule may be asked for at once; more is refused
+    schedule_names   each day of a schedule says whose it is
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -103,3 +106,6 @@ class Options:
     changed_ignored: bool = False
     count_refused: int = 0
     refuse_with: Literal[400, 422] = 422
+    ledger_cap: int = 100
+    schedule_days: int = 366
+    schedule_names: bool = True

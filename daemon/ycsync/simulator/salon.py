@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from . import odd, rows
 from .bookings import Bookings, Changes
+from .ledger import Ledger
 from .lists import service_payload, staff_payload
 from .rows import DAY, ClientRow, Known, Payload, RecordRow
 
@@ -70,6 +71,7 @@ class Salon:
         self._clock = clock
         self._odd = odd_types
         self._masked = False
+        self._ledger: Ledger | None = None
         self._clients: dict[int, ClientRow] = {}
         self._gone_clients: dict[int, ClientRow] = {}
         self.bookings = Bookings(offset)
@@ -174,6 +176,13 @@ class Salon:
         self._cache.pop(("c", client_id, 0), None)
         for record_id in self.bookings.ids_of(client_id):
             self._forget_record(record_id)  # a record shows its client's name and phone
+
+    @property
+    def ledger(self) -> Ledger:
+        """The store, the till and the schedule; made when they are asked for first."""
+        if self._ledger is None:
+            self._ledger = Ledger(self.known, self._records.values(), self.now())
+        return self._ledger
 
     # -- questions --------------------------------------------------------------------------------------
 
@@ -401,6 +410,8 @@ class Salon:
     def churn_once(self, rng: random.Random) -> str:
         """Makes one change such as a working day brings, and returns its name."""
         today = (self.now() + self.offset) // DAY
+        if self._ledger is not None:
+            self._ledger.churn_once(today, self.now(), rng)
         name = rng.choice(_CHURN)
         slot = rng.randrange(18, 42) * 1800
         if name == "new":

@@ -62,11 +62,12 @@ where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
 on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
 
 -- name: missing_dates
--- The same by session date. $4 from, $5 before.
+-- The same by the column that rows are dated by. $4 from, $5 before.
+-- `since` stays: when it was missed first.
 insert into @schema.sweep_missing (company_id, stream, id, observed_at)
 select $1, $2, t.id, $3 from @schema.{table} t
 where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
-  and ($4::timestamptz is null or t.starts_at >= $4) and ($5::timestamptz is null or t.starts_at < $5)
+  and ($4::{kind} is null or t.{at} >= $4) and ($5::{kind} is null or t.{at} < $5)
   and not t.id = any ($6::bigint[])
 on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
 
@@ -79,10 +80,10 @@ delete from @schema.sweep_missing where company_id = $1 and stream = $2
 
 -- name: sweep_count
 -- How many rows the sweep would delete, and how many live rows there are: in all, and from $3 on, if that is what was swept.
--- A row seen elsewhere since is not missing. $1 company, $2 stream.
+-- A row seen elsewhere since is not missing. $1 company, $2 stream; {doubted}: only those that were missed before.
 select (select count(*) from @schema.sweep_missing m join @schema.{table} t
             on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
-        where m.company_id = $1 and m.stream = $2) as missing,
+        where m.company_id = $1 and m.stream = $2 {doubted}) as missing,
        (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null) as live,
        (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {since}) as swept
 
@@ -91,7 +92,17 @@ select (select count(*) from @schema.sweep_missing m join @schema.{table} t
 update @schema.{table} t set deleted_at = m.observed_at, observed_at = m.observed_at
 from @schema.sweep_missing m
 where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
-  and t.deleted_at is null and t.observed_at < m.observed_at
+  and t.deleted_at is null and t.observed_at < m.observed_at {doubted}
+
+-- name: sweep_settle
+-- What is gone, or was seen elsewhere since, is not missing any more. $1 company, $2 stream.
+delete from @schema.sweep_missing m using @schema.{table} t
+where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
+  and (t.deleted_at is not null or t.observed_at >= m.observed_at)
+
+-- name: doubted
+-- Is a row missed that may only have moved? $1 company, $2 stream.
+select exists (select from @schema.sweep_missing where company_id = $1 and stream = $2)
 
 -- name: salons_gone
 -- Salons that the whole list does not name any more. $1 those that it names, $2 observed_at. None goes if they are more than

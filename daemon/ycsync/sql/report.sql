@@ -131,6 +131,11 @@ union all
 select company_id, 'records', count(*)
 from @schema.records where deleted_at is null and company_id = any ($1::bigint[]) group by company_id
 
+-- name: live_of
+-- The same of one declared stream. $1 companies. {stream} is filled in by store/report.py.
+select company_id as company, '{stream}' as stream, count(*) as rows
+from @schema.{stream} where deleted_at is null and company_id = any ($1::bigint[]) group by company_id
+
 -- name: records
 -- $1 companies. `orphans`: lines of visits that are not there.
 select count(*) as stored, count(*) filter (where deleted_at is not null) as deleted,

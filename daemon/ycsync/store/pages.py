@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from ycsync.errors import Fenced, RowsRefused
@@ -25,8 +25,8 @@ class Swept:
 
     ids: tuple[int, ...]
     by: str  # "ids" or "dates"
-    lo: int | datetime | None = None  # ids: above this; dates: from this instant
-    hi: int | datetime | None = None  # ids: up to this; dates: before this instant
+    lo: int | datetime | date | None = None  # ids: above this; dates: from this instant or day
+    hi: int | datetime | date | None = None  # ids: up to this; dates: before this instant or day
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,8 @@ class EndOfSweep:
     salons: tuple[int, ...] | None = None  # the whole list of salons, when that is what was read
     observed_at: datetime | None = None  # of that list
     settled: datetime | None = None  # all was read since then: what was quarantined before and not again is there no more
-    start: datetime | None = None  # only the visits from here on were swept
+    start: datetime | date | None = None  # only what is dated from here on was swept
+    doubted_before: datetime | None = None  # only what was missed before and since this instant is gone; the rest is in doubt
 
 
 _FEW = 10
@@ -96,6 +97,12 @@ def _may_go(share: float, live: int, swept: int) -> float:
     that is more than the share, and everyday life.
     """
     return max(1, min(share * live, max(_FEW, share * swept)))
+
+
+def _of(statement: str, name: str) -> str:
+    """The statement for one table, and for the column that its rows are dated by."""
+    at, kind = tables.TABLES[name].dated or ("", "")
+    return statement.replace("{table}", name).replace("{at}", at).replace("{kind}", kind)
 
 
 def _nameless(page: PageRows) -> bool:
@@ -188,7 +195,7 @@ class Pages:
         if page.swept is not None and not _nameless(page):
             swept = page.swept
             await connection.execute(
-                self._sql[f"missing_{swept.by}"].replace("{table}", page.table),
+                _of(self._sql[f"missing_{swept.by}"], page.table),
                 company,
                 page.table,
                 page.observed_at,
@@ -291,10 +298,13 @@ class Pages:
         for table in sweep.tables:
             if sweep.settled is not None:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
-            since = "" if sweep.start is None else "and starts_at >= $3"
+            doubted = "" if sweep.doubted_before is None else "and m.since < $3::timestamptz and m.observed_at >= $3"
+            before = [] if sweep.doubted_before is None else [sweep.doubted_before]
+            start = [] if sweep.start is None else [sweep.start]
+            since = f"and {{at}} >= ${3 + len(before)}::{{kind}}" if start else ""
             counted = await connection.fetchrow(
-                self._sql["sweep_count"].replace("{table}", table).replace("{since}", since),
-                *(advance.company, table, *([] if sweep.start is None else [sweep.start])),
+                _of(self._sql["sweep_count"].replace("{since}", since).replace("{doubted}", doubted), table),
+                *(advance.company, table, *before, *start),
             )
             assert counted is not None
             missing, live = counted["missing"], counted["live"]
@@ -303,9 +313,11 @@ class Pages:
                 effect.live = counted["swept"]
                 continue
             if missing:
-                await connection.execute(self._sql["sweep_apply"].replace("{table}", table), advance.company, table)
+                apply = _of(self._sql["sweep_apply"].replace("{doubted}", doubted), table)
+                await connection.execute(apply, advance.company, table, *before)
                 effect.deleted += missing
-            await connection.execute(self._sql["sweep_clear"], advance.company, table)
+            end = "sweep_clear" if sweep.doubted_before is None else "sweep_settle"
+            await connection.execute(_of(self._sql[end], table), advance.company, table)
         if effect.held_back:
             where = f"salon {advance.company}, {advance.stream}" if advance.company else advance.stream
             said = (
@@ -328,6 +340,10 @@ class Pages:
     async def staff_ids(self, company: int) -> tuple[int, ...]:
         """Everybody who works or worked here, as far as the database knows."""
         return tuple(row["id"] for row in await self._database.fetch(self._sql["staff_ids"], company))
+
+    async def doubted(self, company: int, stream: str) -> bool:
+        """Was a row of the stream missed of which it is not known whether it is gone?"""
+        return bool(await self._database.fetchval(self._sql["doubted"], company, stream))
 
     async def count(self, company: int, table: str) -> int:
         """Live rows of one table."""

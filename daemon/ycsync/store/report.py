@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from ycsync.model.streams import DECLARED
 from ycsync.store.database import Connection, Database
 from ycsync.store.tables import TABLES
 
@@ -204,6 +205,8 @@ class Report:
             clients = await _one(connection, self._sql["clients"], chosen)
             records = await _one(connection, self._sql["records"], chosen)
             live = await connection.fetch(self._sql["live"], chosen)
+            for stream in DECLARED:
+                live += await connection.fetch(self._sql["live_of"].replace("{stream}", stream), chosen)
             batches = await _one(connection, self._sql["batches"])
             keys = {table.name: "company_id,id" if table.scoped else "id" for table in TABLES.values()}
             keys["record_services"] = "company_id,record_id,position"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 
 from ycsync import sql
+from ycsync.model.declared import Declared
+from ycsync.model.streams import DECLARED
 
 Column = tuple[str, str]
 
@@ -22,6 +24,7 @@ class Table:
     columns: tuple[Column, ...]
     scoped: bool = True  # keyed by company_id and id, not by id alone
     kept: Mapping[str, str] | None = None  # column -> flag of the row: while it is true the stored value stays
+    dated: Column | None = None  # what windows of dates are swept by
 
     @property
     def arrays(self) -> tuple[Column, ...]:
@@ -114,9 +117,18 @@ RECORDS = Table(
         ("created_at", "timestamptz"),
         *_TAIL,
     ),
+    dated=("starts_at", "timestamptz"),
 )
+
+
+def _declared(stream: Declared) -> Table:
+    dated = next((column for column in stream.columns if column[0] == stream.dated), None)
+    return Table(stream.name, (("id", "bigint"), *stream.columns, *_TAIL), dated=dated)
+
+
 TABLES: Mapping[str, Table] = {
-    table.name: table for table in (COMPANIES, SERVICE_CATEGORIES, SERVICES, STAFF, CLIENTS, RECORDS)
+    table.name: table
+    for table in (COMPANIES, SERVICE_CATEGORIES, SERVICES, STAFF, CLIENTS, RECORDS, *map(_declared, DECLARED.values()))
 }
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ycsync.sync import lists
+from ycsync.model.streams import DECLARED
+from ycsync.sync import declared, lists
 from ycsync.sync.batch import Batch, Result
 from ycsync.sync.clients import ClientsBatch
 from ycsync.sync.lists import run_companies
@@ -18,4 +19,6 @@ async def run_batch(batch: Batch) -> Result:
         return await RecordsBatch(batch).run()
     if stream == "clients":
         return await ClientsBatch(batch).run()
+    if stream in DECLARED:
+        return await declared.run(batch)
     return await lists.run(batch)

@@ -1,0 +1,351 @@
+"""How does a batch read a list that is filtered by dates? In windows (plan.sweep), each stored with the cursor it proves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from ycsync.api import Page, Request
+from ycsync.api import endpoints as ep
+from ycsync.errors import ApiError, NotFound, Rejected
+from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
+from ycsync.model import Parsed
+from ycsync.plan import cursor as cursors
+from ycsync.plan import sweep as sweeps
+from ycsync.plan.cursor import Cursor
+from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
+from ycsync.store.pages import EndOfSweep, PageRows, Swept
+from ycsync.sync.batch import (
+    CONCURRENCY,
+    SWEEP_SHARE,
+    Batch,
+    InFlight,
+    Result,
+    distinct,
+    repeats,
+    smaller_by,
+    unfiltered,
+    why_smaller,
+)
+
+SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
+QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
+NEVER = datetime.min.replace(tzinfo=UTC)
+R = TypeVar("R")
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a row stands: its day in the salon, its instant, and whose it is, if the list can be asked by that."""
+
+    day: date
+    at: datetime
+    staff_id: int | None = None
+    client_id: int | None = None
+
+
+class WindowsBatch(Generic[R]):
+    """One batch of such a stream. A subclass says what is asked, how it is read, and where its rows stand."""
+
+    documented_size = 25  # rows a page that the API is documented to give, where more is asked until it is refused
+
+    def __init__(self, batch: Batch, *, doubted: bool = False) -> None:
+        self.batch = batch
+        self.stream = batch.claim.stream
+        days = batch.settings.active.recheck_days
+        before = cursors.decode(batch.claim.cursor)
+        self.fresh = not before.busy
+        self.cursor: Cursor = cursors.begin(before, self.stream, batch.now(), batch.zone, days, doubted=doubted)
+        self.asked: dict[Window, int] = {}  # with which size each was asked last
+        self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
+        self.result: Result | None = None
+
+    def request(self, window: Window, sweep: Sweep, page: int) -> Request:
+        """What asks for one page of a window."""
+        raise NotImplementedError
+
+    def parse(self, rows: Sequence[bytes]) -> Parsed[R]:
+        """The rows of an answer."""
+        raise NotImplementedError
+
+    def place(self, row: R) -> Placed:
+        """Where a row stands."""
+        raise NotImplementedError
+
+    async def resolved(self, window: Window) -> Window:
+        """A window as it is to be asked for."""
+        return window
+
+    async def choose_way(self) -> None:
+        """The list is known to be long: it may be read another way than by windows."""
+
+    @property
+    def sweep(self) -> Sweep:
+        """The reading under way."""
+        assert self.cursor.sweep is not None
+        return self.cursor.sweep
+
+    @sweep.setter
+    def sweep(self, sweep: Sweep) -> None:
+        self.cursor = msgspec.structs.replace(self.cursor, sweep=sweep)
+
+    @property
+    def today(self) -> date:
+        """The salon's date."""
+        return self.batch.now().astimezone(self.batch.zone).date()
+
+    async def run(self) -> Result:
+        """Read until the stream is proved or the batch's units are used up."""
+        batch = self.batch
+        async with InFlight[Window]() as flight:
+            while True:
+                room = min(CONCURRENCY - len(flight), batch.units)
+                self.sweep, windows = sweeps.hand_out(self.sweep, list(flight.values()), room, self.today)
+                for window in windows:
+                    batch.units -= 1
+                    self.asked[window] = self.sweep.size
+                    flight.start(window, self._ask(window))
+                if not flight:
+                    return Result(proved=False)
+                for window, task in await flight.finished():
+                    if task.exception() is not None:
+                        await self._failed(window, task.exception())
+                        continue
+                    await self._absorb(window, *task.result())
+                    if (result := self.result) is not None:
+                        return result
+
+    async def _ask(self, window: Window) -> tuple[Page, Parsed[R], Answer]:
+        sweep = self.sweep
+        asked = await self.resolved(window)
+        if window.paged:
+            return await self._settled(asked, sweep)
+        page, parsed, answer = await self._page(asked, sweep, 1)
+        if sweeps.judge(sweep, answer) is Verdict.PROBE:
+            _, more = await self._read(self.request(asked, sweep, 2))
+            new = set(more.ids) - set(parsed.ids)
+            answer = msgspec.structs.replace(answer, next_page_empty=not new)
+        return page, parsed, answer
+
+    async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[R], Answer]:
+        page, parsed = await self._read(self.request(window, sweep, number))
+        return page, parsed, self._answer(window, sweep, parsed, page.total)
+
+    async def _read(self, request: Request) -> tuple[Page, Parsed[R]]:
+        """One answer; a 404 is one without rows, if the salon is there."""
+        try:
+            return await self.batch.read(request, self.parse)
+        except NotFound:
+            return await self.empty(request)
+
+    async def empty(self, request: Request) -> tuple[Page, Parsed[R]]:
+        """A page was answered with 404: a page without rows, unless the salon is gone. Raises NotFound."""
+        there = await self.batch.fetch(ep.company(self.batch.company))
+        self.batch.reread += 1
+        try:
+            return await self.batch.read(request, self.parse)  # once is no proof
+        except NotFound:
+            return self.batch.nothing(there), self.parse(())
+
+    def _steady(self, parsed: Parsed[Any]) -> set[int]:
+        """Rows that have not changed since the sweep began. Those that have are brought by the delta that closes it."""
+        began = self.sweep.began
+        if began is None:
+            return set()
+        return {row.id for row in parsed.rows if row.changed_at is not None and row.changed_at < began}
+
+    def _answer(self, window: Window, sweep: Sweep, parsed: Parsed[R], total: int | None) -> Answer:
+        placed = [self.place(row) for row in parsed.rows]
+        dates = [one.day for one in placed]
+        newest_first = len(dates) > 1 and dates[0] > dates[-1]
+        last_day = [one for one in placed if one.day == window.hi] if window.hi else []
+        return Answer(
+            asked=sweep.size,
+            rows=parsed.seen,
+            distinct=distinct(parsed),
+            total=total,
+            oldest=min(dates, default=None),
+            newest=max(dates, default=None),
+            newest_first=newest_first,
+            cut=sweeps.cut_date(dates, newest_first),
+            after_midnight=any(one.at.astimezone(self.batch.zone).time() != time(0) for one in last_day),
+            outside=sum(1 for one in placed if _outside(one, window)),
+            staff=tuple(sorted({one.staff_id for one in placed if one.staff_id is not None})),
+            steady=len(self._steady(parsed)),
+        )
+
+    async def _settled(self, window: Window, sweep: Sweep) -> tuple[Page, Parsed[R], Answer]:
+        """A window that is too full and cannot be split: page by page, until a reading shows nothing new that was there before.
+
+        Pages of one reading may lose rows, even where nothing changes (the order of equal rows is open): readings add up.
+        """
+        first: Page | None = None
+        rows: list[bytes] = []
+        found: set[int] = set()
+        quiet = 0
+        for reading in range(SETTLED_ROUNDS):
+            new: set[int] = set()
+            number = 0
+            while True:
+                number += 1
+                page, parsed, answer = await self._page(window, sweep, number)
+                self.batch.reread += reading > 0
+                first = first or page
+                rows += page.rows
+                new |= (self._steady(parsed) if reading else set(parsed.ids)) - found
+                found.update(parsed.ids)
+                if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
+                    break
+                if number > 10_000:
+                    raise ApiError(f"salon {self.batch.company}, {self.stream}: the pages of a window do not end")
+            quiet = 0 if new else quiet + 1
+            counted = answer.total is not None and not sweep.lies and len(found) >= answer.total
+            if number == 1 or quiet >= (1 if counted else QUIET_UNCOUNTED):
+                parsed = self.parse(tuple(rows))
+                answer = self._answer(window, sweep, parsed, answer.total)
+                return first, parsed, msgspec.structs.replace(answer, rows=len(found), next_page_empty=True)
+        raise ApiError(
+            f"salon {self.batch.company}, {self.stream}: a full day changes faster than it can be read; tried again later."
+        )
+
+    async def _failed(self, window: Window, error: BaseException | None) -> None:
+        """A page that may be too large is asked smaller, down to the smallest; anything else ends the batch."""
+        assert error is not None
+        if not self.batch.too_large(error, self.sweep.size, sweeps.MIN_SIZE):
+            raise error
+        if self.asked.get(window, 0) > self.sweep.size:
+            return  # smaller pages are asked already
+        if isinstance(error, Rejected) and self.sweep.size > self.documented_size:
+            self.sweep = msgspec.structs.replace(self.sweep, size=self.documented_size, longest=0)
+        else:
+            self.sweep = sweeps.shrink(self.sweep, smaller_by(error))
+        self.smaller = True
+        emit(_log, PAGE_SIZE_CHANGED, **self.batch.where, size=self.sweep.size, reason=why_smaller(error))
+
+    async def _absorb(self, window: Window, page: Page, parsed: Parsed[R], answer: Answer) -> None:
+        batch = self.batch
+        if self.smaller:
+            self.smaller = False
+            self.cursor = msgspec.structs.replace(self.cursor, size=self.sweep.size)
+        if window.root:
+            self.sweep = msgspec.structs.replace(self.sweep, began=page.watermark)
+            self._check_delta(parsed)
+        before = self.sweep
+        sweep, verdict = sweeps.absorb(before, window, answer, self.today)
+        if verdict is Verdict.PROBE:
+            # Judged clear when it was asked, but a later answer taught otherwise: it is asked again.
+            batch.reread += 1
+            return
+        if answer.outside and verdict is Verdict.SPLIT:
+            sweep = self._unfiltered(sweep, window, answer)
+        self.sweep = sweep
+        if window.root and verdict is Verdict.SPLIT:
+            await self.choose_way()
+            if self.cursor.kind == "full":
+                batch.phase = "filling"
+                batch.pass_started_at = page.observed_at
+        pages: list[PageRows] = []
+        if verdict is Verdict.WHOLE:
+            swept = self._swept(window, answer, parsed)
+            pages = [PageRows(self.stream, parsed.rows, parsed.rejects, page.observed_at, swept)]
+        if sweep.lies and not before.lies:
+            emit(_log, API_ASSUMPTION, **batch.where, assumption="total_count", action="pages are read to their end")
+        if self.cursor.kind == "full":
+            batch.expected = self.sweep.total
+            batch.done = min(self.sweep.seen, self.sweep.total or 0)
+        await self._store(pages)
+
+    async def _store(self, pages: list[PageRows]) -> None:
+        batch, way = self.batch, cursors.WAYS[self.stream]
+        forget = self.fresh and way.changes  # where nothing tells what moved, a doubt lasts until it is settled
+        self.fresh = False
+        if self.sweep.finished and self.sweep.clients is not None and self.sweep.steady < (self.sweep.total or 0):
+            self.sweep = sweeps.then_windows(self.sweep)
+        if not self.sweep.finished:
+            await batch.commit(self.cursor, pages, forget_sweep=forget)
+            return
+        windows = self.cursor.kind != "delta" or not way.changes
+        whole = windows and not self.cursor.delta_ignored
+        since = self.sweep.began if whole and self.cursor.kind == "full" else self.cursor.whole_since
+        start = self.cursor.swept_from
+        self.cursor, proved = cursors.finish(
+            self.cursor, self.stream, batch.now(), batch.zone, batch.settings.active.recheck_days
+        )
+        # A row that moved while the windows were read is in the deltas that close it: nothing is gone before they are read too.
+        whole = whole or self.cursor.swept
+        self.cursor = msgspec.structs.replace(
+            self.cursor, swept=whole and proved is None, whole_since=None if proved else since
+        )
+        batch.phase = "live" if proved is not None or batch.phase == "live" else "closing"
+        changed = batch.effect.inserted + batch.effect.changed + batch.effect.deleted > 0 or bool(pages)
+        effect = await batch.commit(
+            self.cursor,
+            pages,
+            proved_as_of=proved,
+            end_of_sweep=EndOfSweep(
+                (self.stream,),
+                SWEEP_SHARE,
+                batch.confirm_deletions,
+                settled=since,
+                start=None if start is None else self._midnight(start),
+                doubted_before=None if way.changes else since or NEVER,
+            )
+            if whole and proved
+            else None,
+            forget_sweep=forget,
+            count=proved is not None and changed,
+        )
+        if proved is not None:
+            self.result = Result(proved=True, held_back=effect.held_back)
+
+    def _swept(self, window: Window, answer: Answer, parsed: Parsed[R]) -> Swept | None:
+        """What this window proves to be gone: only a whole reading of all staff and clients proves anything."""
+        if (
+            self.sweep.changed_after is not None
+            or window.staff_id is not None
+            or window.position is not None
+            or window.paged
+            or answer.outside
+            or repeats(parsed)
+            or (parsed.seen == 0 and not window.root)
+        ):
+            return None
+        day = timedelta(days=1)
+        hi = None
+        if window.hi is not None:
+            hi = self._midnight(window.hi + day if self.sweep.inclusive else window.hi)
+        return Swept(parsed.ids, "dates", self._midnight(window.lo) if window.lo else None, hi)
+
+    def _midnight(self, day: date) -> datetime:
+        return datetime.combine(day, time(0), self.batch.zone)
+
+    def _check_delta(self, parsed: Parsed[R]) -> None:
+        if self.sweep.changed_after is not None and unfiltered(parsed, self.cursor.since):
+            emit(
+                _log, API_ASSUMPTION, **self.batch.where, assumption="changed_after filters",
+                action="every cycle reads everything",
+            )  # fmt: skip
+            self.cursor = msgspec.structs.replace(self.cursor, delta_ignored=True)
+
+    def _unfiltered(self, sweep: Sweep, window: Window, answer: Answer) -> Sweep:
+        """The server does not filter by date: windows are no use, all is read page by page."""
+        emit(
+            _log, API_ASSUMPTION, **self.batch.where, assumption="start_date and end_date filter",
+            action="all is read page by page until two readings agree", got=answer.outside,
+        )  # fmt: skip
+        everything = Window(paged=True, estimate=sweep.total or 0)
+        return msgspec.structs.replace(sweep, pending=(everything,), planned=True, days=())
+
+
+def _outside(placed: Placed, window: Window) -> bool:
+    return (
+        (window.lo is not None and placed.day < window.lo)
+        or (window.hi is not None and placed.day > window.hi)
+        or (window.staff_id is not None and placed.staff_id != window.staff_id)
+        or (window.client_id is not None and placed.client_id != window.client_id)
+    )
