@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 import zlib
+from collections.abc import Sequence
 
 from ycsync import sql
 from ycsync.errors import ForeignSchema, NewerSchema
 from ycsync.store.database import Connection, Database
-from ycsync.store.tables import TABLES
+from ycsync.store.tables import TABLES, VIEWS
 
 _COLUMNS = """
 select c.relname as table_name, a.attname as column_name, format_type(a.atttypid, a.atttypmod) as type
@@ -58,6 +59,7 @@ async def migrate(database: Database) -> tuple[int, ...]:
         for version, file in sql.migrations():
             if version in applied:
                 continue
+            _refuse_taken(schema, [name for name, since in VIEWS.items() if since == version], present, database.where)
             text = sql.read(file).replace("@schema_literal", schema.replace("'", "''"))
             works_with = _WORKS_WITH.match(text)
             await connection.execute(text.replace("@schema", sql.quoted(schema)))
@@ -114,8 +116,16 @@ async def _refuse_newer(connection: Connection, schema: str, applied: set[int], 
 
 
 def _refuse_foreign(schema: str, present: dict[str, dict[str, str]], where: str) -> None:
-    ours = {*TABLES, "record_services", "sync_status", "sync_batches", "quarantine", "workers", "pauses"}
-    if taken := sorted(ours & present.keys()):
+    _refuse_taken(
+        schema,
+        [*TABLES, "record_services", "sync_status", "sync_batches", "quarantine", "workers", "pauses", *VIEWS],
+        present,
+        where,
+    )
+
+
+def _refuse_taken(schema: str, ours: Sequence[str], present: dict[str, dict[str, str]], where: str) -> None:
+    if taken := sorted(present.keys() & set(ours)):
         raise ForeignSchema(
             f"{where}: schema {schema} already holds tables that ycsync did not make: {', '.join(taken)}. "
             "Nothing was changed. Set database.schema in config.yaml to a schema of its own (it is created), "
