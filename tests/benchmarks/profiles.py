@@ -45,7 +45,7 @@ select 4001, n, 'Client ' || n, 'Surname', '', '7999' || lpad(n::text, 7, '0'), 
     now()
 from generate_series(1, $1::bigint) n
 """
-# In the order of time; every tenth visit has two records, one record in ten sells a good; a client's share falls with its number.
+# In the order of time; every tenth visit has two records, one record in ten sells a good; client 1 comes most often.
 RECORDS = """
 insert into yclients.records (company_id, id, visit_id, client_id, staff_id, starts_at, duration_s, attendance, status, online,
                               comment, cost, paid, created_at, raw, changed_at, observed_at, deleted_at)

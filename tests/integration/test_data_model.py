@@ -8,7 +8,7 @@ import re
 import asyncpg
 import pytest
 
-from filled import fill, values
+from filled import execute, fill, values
 from support.documents import CHECKOUT
 from ycsync.api import endpoints
 
@@ -52,6 +52,13 @@ async def test_every_example_runs_and_finds_something(database_url: str, example
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) >= 6
+
+
+def test_the_copy_of_a_view_can_be_made_and_refreshed(database_url: str) -> None:
+    (block,) = re.findall(r"```postgresql\n(.*?)```", PAGE, re.DOTALL)
+    fill(database_url)
+    execute(database_url, *block.strip().rstrip(";").split(";"))
+    assert values(database_url, "select count(*) from reports.client_profiles") == [(6,)]
 
 
 def test_every_request_is_named_in_the_page_of_the_api() -> None:
