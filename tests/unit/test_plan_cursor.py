@@ -15,6 +15,7 @@ from ycsync.plan.cursor import Cursor
 from ycsync.plan.scan import Scan
 from ycsync.plan.sweep import Sweep
 
+NIGHT = datetime(2026, 3, 2, 1, 30, tzinfo=UTC)  # 4:30 in Moscow
 MOSCOW = ZoneInfo("Europe/Moscow")
 NOON = datetime(2026, 11, 23, 9, tzinfo=UTC)
 ZONES = (
@@ -186,3 +187,34 @@ def test_what_the_server_did_not_do_is_tried_again_once_a_night_though_everythin
 
 def test_marks_of_an_earlier_sweep_are_not_applied_by_a_later_delta() -> None:
     assert not begun(msgspec.structs.replace(live("clients"), swept=True), "clients", NOON).swept
+
+
+def test_payments_are_closed_by_their_last_days_and_read_whole_once_a_week_or_when_one_is_missed() -> None:
+    stream, night = "transactions", NIGHT
+    first = begun(Cursor(), stream, night)
+    assert (first.kind, first.sweep and first.sweep.scope_lo) == ("full", None)
+    closing, proved = ended(first, stream, night, single=False)
+    assert proved is None
+    assert closing.sweep is not None
+    assert closing.sweep.changed_after is None  # nothing can be asked for by its change
+    assert closing.sweep.scope_lo == (night - cursors.RECENT).astimezone(MOSCOW).date()
+    done, proved = ended(closing, stream, night, single=False)
+    assert proved == night  # one reading of the last days closes it, however many answers it took
+    cycle = begun(done, stream, night + timedelta(hours=1))
+    assert (cycle.kind, cycle.swept_from) == ("delta", closing.sweep.scope_lo)
+    tomorrow = night + timedelta(days=1)
+    assert begun(done, stream, tomorrow).kind == "recheck"
+    assert cursors.begin(done, stream, tomorrow, MOSCOW, 60, doubted=True).kind == "full"
+    assert begun(done, stream, night + cursors.WHOLE_AFTER).kind == "full"
+
+
+def test_a_list_without_dates_is_read_whole_each_night() -> None:
+    first = begun(Cursor(), "goods", NIGHT)
+    assert first.scan is not None
+    assert first.scan.size == 100
+    done, proved = ended(first, "goods", NIGHT, single=True)
+    assert proved == NIGHT
+    again = begun(done, "goods", NIGHT + timedelta(days=1))
+    assert again.kind == "recheck"
+    assert again.scan is not None
+    assert again.scan.changed_after is None
