@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def test_erasing_a_salon_leaves_nothing_of_it_and_all_of_the_others(config: Path
     assert set(rows_of(filled, 4001).values()) == {0}
     assert rows_of(filled, 4002) == other
     assert "clients 3" in result.stdout
-    assert "fetched again" in result.stdout
+    assert "not read again, until `ycsync db readmit --company 4001`" in result.stdout
 
 
 def test_erasing_a_client_keeps_the_visits_as_nobodys(config: Path, filled: str) -> None:
@@ -85,7 +86,7 @@ def test_erasing_a_client_keeps_the_visits_as_nobodys(config: Path, filled: str)
     assert result.exit_code == 0, result.output
     rows = rows_of(filled, 4001)
     assert (rows["clients"], rows["records"], rows["record_services"]) == (2, 9, 9)
-    assert "Visits that stay without their client: 2." in result.stdout
+    assert "Rows that stay without the client: records 3." in result.stdout
     assert values(filled, "select entity_id from yclients.quarantine where company_id = 4001") == [("7",)]
     assert rows_of(filled, 4002)["clients"] == 3
     mentions = (
@@ -135,6 +136,33 @@ def test_erasing_what_is_not_there_says_so(config: Path, filled: str) -> None:
     result = call(config, "db", "erase", "--company", "9", "--yes")
     assert result.exit_code == 0
     assert "Nothing of this salon" in result.stdout
+
+
+def test_the_audit_tells_what_was_erased_and_readmitted_and_nothing_of_the_person(config: Path, filled: str) -> None:
+    assert "Nothing was erased." in call(config, "db", "erasures").stdout
+    one = ("--company", "4001", "--client", "70001")
+    told = json.loads(call(config, "db", "erase", *one, "--yes", "--json").stdout)
+    assert told == {
+        "company": 4001, "client": 70001,
+        "rows": {"clients": 1, "records": 3, "quarantine": 3, "sweep_missing": 1, "history_queue": 1},
+    }  # fmt: skip
+    assert call(config, "db", "erase", "--company", "4002", "--yes").exit_code == 0
+    shown = call(config, "db", "erasures").stdout
+    assert "still has it" in shown
+    assert PHONE not in shown
+    lines = json.loads(call(config, "db", "erasures", "--json").stdout)["erasures"]
+    assert [(line["company"], line["client"], line["lifted_at"]) for line in lines] == [(4001, 70001, None), (4002, None, None)]
+    assert lines[0]["rows"] == told["rows"]
+    assert "ERASED    salon 4002" in call(config, "status").stdout
+    for salon in (one, ("--company", "4002")):
+        assert "Readmitted" in call(config, "db", "readmit", *salon).stdout
+        again = call(config, "db", "readmit", *salon, "--json")
+        assert (again.exit_code, json.loads(again.stdout)["lifted"]) == (0, False)
+    assert "ERASED" not in call(config, "status").stdout
+    waiting = values(
+        filled, "select distinct phase, cursor is null from yclients.sync_status where stream in ('clients', 'records')"
+    )
+    assert waiting == [("new", True)]
 
 
 def test_pause_and_resume(config: Path, filled: str) -> None:

@@ -68,7 +68,7 @@ async def _rows(trial: Trial) -> dict[str, int]:
         tables = await connection.fetch(
             "select distinct table_name, column_name from information_schema.columns where table_schema = 'yclients'"
             " and (column_name = 'company_id' or (table_name = 'companies' and column_name = 'id'))"
-            " and table_name in (select tablename from pg_tables where schemaname = 'yclients')"
+            " and table_name <> 'erasures' and table_name in (select tablename from pg_tables where schemaname = 'yclients')"
         )
         return {
             name: await connection.fetchval(f"select count(*) from yclients.{name} where {key} = {trial.scene.company}")

@@ -1,20 +1,18 @@
-"""`ycsync db migrate|erase`, `ycsync pause|resume`: the schema, erasure of personal data, and stopping all requests."""
+"""`ycsync db migrate`, `ycsync pause|resume`: the schema, and stopping all requests."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
+from ycsync.cli import erasure
 from ycsync.cli.common import ConfigOption, command, run, settings_of
-from ycsync.cli.output import number
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded
 from ycsync.errors import UsageError
 from ycsync.service.runtime import Server
 from ycsync.store.database import Database, connect
-from ycsync.store.erase import erase_client, erase_salon
 from ycsync.store.migrate import migrate as migrate_schema
 from ycsync.store.report import Report
 from ycsync.store.work import Work
@@ -28,7 +26,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="The database: its schema, and erasure of personal data.")
     group.command("migrate")(migrate)
-    group.command("erase")(erase)
+    erasure.register(group)
     app.add_typer(group, name="db")
     app.command("pause")(pause)
     app.command("resume")(resume)
@@ -56,60 +54,6 @@ async def _migrate(loaded: Loaded) -> int:
     else:
         print(f"Schema {database.schema} is up to date; nothing was changed.")
     return 0
-
-
-@command
-def erase(
-    company: Annotated[int, typer.Option("--company", min=1, help="The salon.", metavar="ID")],
-    client: Annotated[int | None, typer.Option("--client", min=1, help="Only this client of it.", metavar="ID")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    config: ConfigOption = None,
-) -> int:
-    """Erase the personal data of one client, or everything of one salon. It cannot be undone.
-
-    A client's visits stay, without the client. What YCLIENTS still has is fetched again: erase it there first.
-    """
-    loaded = settings_of(config)
-    what = f"salon {company}, everything" if client is None else f"salon {company}, client {client}"
-    if not yes:
-        if not sys.stdin.isatty():
-            raise UsageError(f"{what}: erasing cannot be undone. Say --yes, or run this in a terminal to be asked.")
-        if not typer.confirm(f"Erase {what}? It cannot be undone.", default=False, err=True):
-            print("Nothing was erased.")
-            return 1
-    return run(_erase(loaded, company, client))
-
-
-async def _erase(loaded: Loaded, company: int, client: int | None) -> int:
-    async with reading(loaded) as database:
-        if client is None:
-            erased = await erase_salon(database, company)
-        else:
-            erased = await erase_client(database, company, client)
-    if not erased.total:
-        print(f"Nothing of {'this salon' if client is None else 'this client'} was in the database.")
-        return 0
-    parts = [f"{table} {number(rows)}" for table, rows in erased.rows.items() if rows]
-    if parts:
-        print(f"Rows erased: {', '.join(parts)}.")
-    if erased.cleaned:
-        print(f"Visits that stay without their client: {number(erased.cleaned)}.")
-    print(_returns(loaded, company, client))
-    return 0
-
-
-def _returns(loaded: Loaded, company: int, client: int | None) -> str:
-    """What would bring it back."""
-    if client is not None:
-        return "If YCLIENTS still has this client, the next reading of the card or of a visit brings it back: erase it there."
-    if company in loaded.settings.companies:
-        return f"The configuration still names salon {company}: take it out of `companies`, or it is fetched again."
-    if not loaded.settings.companies:
-        return (
-            "`companies` is empty, which means every salon of the user token: take the token's rights to this salon "
-            "away, or name the others there, or it is fetched again."
-        )
-    return "The configuration does not name this salon, so nothing fetches it again."
 
 
 @command

@@ -57,6 +57,8 @@ def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())
         lines.append(f"PAUSED    {which}, for {age}; `ycsync resume` lets requests leave again")
+    for company, since in standing.erased.items():
+        lines.append(f"ERASED    salon {company}, on {since:%Y-%m-%d}: it is not read again until `ycsync db readmit`")
     for one in judged:
         if one.row.quarantined:
             rows = "row is" if one.row.quarantined == 1 else "rows are"

@@ -75,6 +75,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "retry_in_s": "when it is tried again, in seconds",
         "rows": "rows that are new",
         "salons": "which salons",
+        "scope": "`client` or `salon`",
+        "since": "since when",
         "size": "rows a page from now on",
         "state": "`running`: started by this process; `shared`: by another",
         "status": "the HTTP status; 0: no answer",
@@ -198,6 +200,14 @@ HTTP_DENIED = Event(
 HTTP_ACTED = Event(
     "http.acted", "info", "the status page changed something, with the admin token", ("action", "salons"),
 )  # fmt: skip
+SALON_ERASED = Event(
+    "salon.erased", "warning", "the settings name a salon that was erased: it is not read", ("since",),
+    "Take it out of `companies`. If it is to come back: `ycsync db readmit --company ID`.",
+)  # fmt: skip
+ERASURE_DONE = Event(
+    "erasure.done", "info", "a command erased a client or a salon; the table `erasures` has the line", ("scope", "rows"),
+)  # fmt: skip
+ERASURE_LIFTED = Event("erasure.lifted", "info", "what was erased may be read again", ("scope",))
 UNEXPECTED = Event(
     "unexpected", "error", "a fault of ycsync; the work is tried again", ("task",),
     "Please report it with its `exception` and `frames`, which hold no data.",

@@ -176,8 +176,11 @@ class Scheduler:
             await asyncio.sleep(BEAT_S)
 
     async def _give_up_paused(self, before: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-        """Batches of paused salons give their places to others, once what they had asked for has had time to come."""
-        pauses = await self.work.pauses()
+        """Batches of paused salons give their places to others, once what they had asked for has had time to come.
+
+        Those of erased ones too: their requests wait for ever.
+        """
+        pauses = {*await self.work.pauses(), *await self.work.erased()}
         if not pauses:
             return set()
         now = {task for task, (claim, _) in self._running.items() if 0 in pauses or claim.company in pauses}

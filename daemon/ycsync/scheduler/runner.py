@@ -141,7 +141,7 @@ class Runner:
         if batch.claim.stream != "companies":
             return await run_batch(batch)
         result, listed = await run_companies(batch, batch.settings.companies)
-        if not listed.wanted:
+        if not listed.wanted and not listed.erased:
             raise ApiError(
                 "companies: the user token manages no salon. Give its user access to a salon in YCLIENTS, "
                 "or name salons under `companies:` in config.yaml."

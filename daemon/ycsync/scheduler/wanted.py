@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ycsync.config import Settings
+from ycsync.logs import SALON_ERASED, emit, get_logger
 from ycsync.store.work import Work
+
+_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,7 +40,11 @@ class Wanted:
     async def prepare(self) -> None:
         """Rows for the salons that are known, and due only what the settings want. Call at start and after a reload."""
         await self.work.ensure([0], ["companies"])
-        wanted = self.current.settings.companies or await self.work.companies()
+        erased = await self.work.erased() if self.current.settings.companies else {}
+        for company in sorted(erased.keys() & set(self.current.settings.companies)):
+            emit(_log, SALON_ERASED, company=company, since=erased[company].isoformat(timespec="seconds"))
+        named = tuple(company for company in self.current.settings.companies if company not in erased)
+        wanted = named if self.current.settings.companies else await self.work.companies()
         await self.apply(wanted)
         if not set(wanted) <= set(await self.work.companies()):
             await self.work.list_again()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -85,22 +85,30 @@ class Follower:
             check_tokens(self._loaded.secrets)
         await self._work.ensure([0], ["companies"])
         streams = [stream for stream in self._wish.streams if stream != "companies"]
-        companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
+        erased = await self._work.erased()
+        companies = await self._companies(erased)
         known = set(await self._work.companies(inactive=True))
         first: Outcome | None = None
         if "companies" in self._wish.streams or not companies or not known.issuperset(companies):
             first = await self._until_served([0], ["companies"], stack, options={})
             if not first.complete:
                 return first
-            companies = list(self._wish.companies or self._settings.companies or await self._work.companies())
+            companies = await self._companies(erased)
             known = set(await self._work.companies(inactive=True))
-        unknown = tuple(
+        named = sorted(set(self._wish.companies or self._settings.companies) & erased.keys())
+        held = tuple(
+            f"salon {company}: it was erased on {erased[company]:%Y-%m-%d} and is not read again. "
+            f"If it is to come back: `ycsync db readmit --company {company}`."
+            for company in named
+        )
+        # What the settings name is said by who reads them; whoever asks for such a salon does not get it.
+        unknown = (held if self._wish.companies else ()) + tuple(
             f"salon {company}: YCLIENTS does not know it, or the user of the token has no rights there."
             for company in sorted(set(companies) - known)
         )
         companies = [company for company in companies if company in known]
         if not companies:
-            raise UsageError("\n".join(unknown) or "no salon is known.")
+            raise UsageError("\n".join(unknown or held) or "no salon is known.")
         if not streams:
             assert first is not None
             return replace(first, complete=not unknown, problems=unknown)
@@ -113,6 +121,11 @@ class Follower:
         if outcome.complete and filled:
             outcome = await self._close(outcome, stack)
         return replace(outcome, complete=outcome.complete and not unknown, problems=(*unknown, *outcome.problems))
+
+    async def _companies(self, erased: Collection[int]) -> list[int]:
+        """The salons that were asked for, but those that were erased."""
+        companies = self._wish.companies or self._settings.companies or await self._work.companies()
+        return [company for company in companies if company not in erased]
 
     async def _needs_clients(self, companies: Sequence[int]) -> bool:
         """Visits are read client by client, and who they are is not known yet: without a wish nobody would read them."""

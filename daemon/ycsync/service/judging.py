@@ -1,8 +1,8 @@
 """How is everything judged again and again, when hardly anything changed? As `standing.judge` does, but only what may differ.
 
-A stream's judgement depends on its row, on what holds for all (settings, salons, pauses, whether anybody works), and on time:
-what is fresh becomes stale at a known instant, what is due already only waits for its turn, and what fills or waits for its
-time is reckoned anew each time.
+A stream's judgement depends on its row, on what holds for all (settings, salons, pauses, erasures, whether anybody works), and
+on time: what is fresh becomes stale at a known instant, what is due already only waits for its turn, and what fills or waits
+for its time is reckoned anew each time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Judging:
 
     def judge(self, standing: Standing, settings: Settings) -> tuple[Judged, ...]:
         """Equal to `standing.judge`, but for `lag_s` of what was not judged again."""
-        circumstances = (settings, standing.salons, standing.pauses, at_work(standing))
+        circumstances = (settings, standing.salons, standing.pauses, standing.erased, at_work(standing))
         if circumstances != self._circumstances or len(standing.streams) != self._rows:
             self._circumstances, self._rows = circumstances, len(standing.streams)
             self._wanted = frozenset(wanted_companies(standing, settings))

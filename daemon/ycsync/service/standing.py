@@ -29,6 +29,7 @@ One object:
   requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
   paused         company (0: all), since
+  erased         company, since: salons that were erased and are not read
   quarantined    rows that could not be stored, open
   last_hour      batches (that ended), failed (of them), requests, errors, throttled (theirs), working (batches)
   streams        company (0: the list of salons), title (null: not known), stream,
@@ -66,8 +67,9 @@ class Judged:
 
 
 def wanted_companies(standing: Standing, settings: Settings) -> tuple[int, ...]:
-    """The salons that the settings want: those named, else all that are listed."""
-    return settings.companies or tuple(salon.id for salon in standing.salons if salon.listed)
+    """The salons that the settings want: those named, else all that are listed; none that was erased."""
+    named = settings.companies or tuple(salon.id for salon in standing.salons if salon.listed)
+    return tuple(company for company in named if company not in standing.erased) if standing.erased else named
 
 
 def judge(standing: Standing, settings: Settings) -> tuple[Judged, ...]:
@@ -217,6 +219,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
         ],
         "requests": requests_as_json(standing.usage, settings),
         "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "erased": [{"company": company, "since": instant(at)} for company, at in standing.erased.items()],
         "quarantined": sum(one.row.quarantined for one in judged),
         "last_hour": asdict(standing.hour),
         "streams": [

@@ -20,6 +20,7 @@ with gate as (
     from @schema.limiter_egress e
     where e.egress = $1 and e.blocked_until <= now()
       and not exists (select from @schema.pauses p where p.company_id in (0, $6::bigint))
+      and not exists (select from @schema.erasures x where x.company_id = $6::bigint and x.client_id is null and x.lifted_at is null)
 ), second as (
     select slot from @schema.limiter_slots
     where egress = $1 and kind = 1 and slot < greatest(1, floor($2::int * (select factor from gate))) and free_at <= now()
@@ -62,7 +63,7 @@ set free_at = now(), owner = null, used_at = '-infinity'
 where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and slot = $4 and lease = $5))
 
 -- name: wait
--- When is it worth asking again? `seconds` until both windows may have a slot; `paused`: this salon, or 0 for all, or null.
+-- When is it worth asking again? `seconds` until both windows may have a slot; `paused`: this salon (paused, or erased), or 0 for all, or null.
 -- A slot in flight (it has an owner) is free one window after its answer, so not before one window from now.
 with gate as (
     select blocked_until,
@@ -74,7 +75,11 @@ with gate as (
     where egress = $1 and slot < greatest(1, floor(case kind when 1 then $2::int else $3::int end * factor))
 )
 select
-    (select min(p.company_id) from @schema.pauses p where p.company_id in (0, $4::bigint)) as paused,
+    (select min(held) from (
+        select p.company_id as held from @schema.pauses p where p.company_id in (0, $4::bigint)
+        union all
+        select x.company_id from @schema.erasures x where x.company_id = $4::bigint and x.client_id is null and x.lifted_at is null
+    ) h) as paused,
     extract(epoch from greatest(
         now(),
         (select min(free_at) from slots where kind = 1),

@@ -154,3 +154,24 @@ select failures >= 3 or phase = 'stopped' from @schema.sync_status where company
 
 -- name: proved
 select last_success_at is not null from @schema.sync_status where company_id = $1 and stream = $2
+
+-- name: erased_clients
+-- Clients of the salon $1 that must not be stored again, and whether the salon itself must not.
+select coalesce(array_agg(client_id) filter (where client_id is not null), '{}') as clients,
+       coalesce(bool_or(client_id is null), false) as salon
+from @schema.erasures where company_id = $1 and lifted_at is null
+
+-- name: erased_salons
+select distinct company_id from @schema.erasures where client_id is null and lifted_at is null
+
+-- name: erased_met
+-- YCLIENTS still has these clients. $1 company, $2 ids, $3 when.
+update @schema.erasures set seen_at = greatest(seen_at, $3) where company_id = $1 and client_id = any ($2::bigint[]) and lifted_at is null
+
+-- name: erased_gone
+-- All clients were read since $2: an erased one that was not among them is gone there too. $1 company.
+update @schema.erasures set seen_at = null where company_id = $1 and client_id is not null and seen_at < $2
+
+-- name: clients_known
+select (select count(*) from @schema.clients where company_id = $1 and deleted_at is null)
+     + (select count(distinct client_id) from @schema.erasures where company_id = $1 and lifted_at is null and seen_at is not null)

@@ -80,6 +80,10 @@ select * from (
 -- name: pauses
 select company_id as company, since from @schema.pauses order by company_id
 
+-- name: erased
+select company_id as company, min(erased_at) as since
+from @schema.erasures where client_id is null and lifted_at is null group by company_id order by company_id
+
 -- name: batches
 -- What batches did in the last 24 hours, or, when there were none, ever.
 with recent as (

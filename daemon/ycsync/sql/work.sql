@@ -2,7 +2,12 @@
 -- A row for each salon and stream; those that are there stay as they are. $1 companies, $2 streams.
 insert into @schema.sync_status (company_id, stream, due_at)
 select c, s, case when s <> 'companies' or c = 0 then now() end from unnest($1::bigint[]) c cross join unnest($2::text[]) s
+where not exists (select from @schema.erasures e where e.company_id = c and e.client_id is null and e.lifted_at is null)
 on conflict do nothing
+
+-- name: erased
+-- Salons that must not be read.
+select company_id, min(erased_at) as erased_at from @schema.erasures where client_id is null and lifted_at is null group by company_id
 
 -- name: claim
 -- Takes work that is due, the longest overdue first within a priority, so that no salon starves another.

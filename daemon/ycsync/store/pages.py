@@ -17,6 +17,7 @@ from ycsync.model import Record, Reject
 from ycsync.model.payload import as_json_string
 from ycsync.store import tables
 from ycsync.store.database import Connection, Database, translated
+from ycsync.store.personal import Admitted, admitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +141,9 @@ class Pages:
             if forget_sweep:
                 for table in {advance.stream, *(page.table for page in pages)}:
                     await connection.execute(self._sql["sweep_clear"], advance.company, table)
+            erased = await self._erased(connection, advance) if pages else frozenset[int]()
             for page in pages:
-                await self._store(connection, advance.company, advance.stream, page, effect)
+                await self._store(connection, advance.company, page, erased, effect)
             if end_of_sweep is not None:
                 await self._end_sweep(connection, advance, end_of_sweep, effect)
             if count:
@@ -181,9 +183,39 @@ class Pages:
             )
         return int(version)
 
-    async def _store(self, connection: Connection, company: int, stream: str, page: PageRows, effect: Effect) -> None:
-        refused = await self._upsert(connection, company, page, list(page.rows), effect)
-        rejects = (*page.rejects, *refused)
+    async def _erased(self, connection: Connection, advance: Advance) -> frozenset[int]:
+        """Clients of this salon (for the list of salons: salons) that were erased and must not be stored.
+
+        The cursor's row is locked by now, and an erasure takes it first: each one is either seen here or finds what this page
+        stores. So nothing may be remembered of it from one page to the next.
+        """
+        if advance.stream == tables.COMPANIES.name:
+            return frozenset(row["company_id"] for row in await connection.fetch(self._sql["erased_salons"]))
+        row = await connection.fetchrow(self._sql["erased_clients"], advance.company)
+        assert row is not None
+        if row["salon"]:
+            raise Fenced(f"salon {advance.company} was erased; the page was dropped.")
+        return frozenset(row["clients"])
+
+    async def _admitted(self, connection: Connection, company: int, page: PageRows, erased: frozenset[int]) -> Admitted:
+        """What of a page may be stored; of a client that may not it is kept that YCLIENTS still has it."""
+        if page.table == tables.COMPANIES.name:
+            names = set(map(str, erased))
+            return Admitted(
+                [row for row in page.rows if row.id not in erased],
+                [reject for reject in page.rejects if reject.entity_id not in names],
+            )
+        found = admitted(page.table, page.rows, page.rejects, erased)
+        if found.met:
+            await connection.execute(self._sql["erased_met"], company, list(found.met), page.observed_at)
+        return found
+
+    async def _store(
+        self, connection: Connection, company: int, page: PageRows, erased: frozenset[int], effect: Effect
+    ) -> None:
+        stored = await self._admitted(connection, company, page, erased)
+        refused = await self._upsert(connection, company, page, list(stored.rows), effect)
+        rejects = (*stored.rejects, *refused)
         if rejects:
             await self._quarantine(connection, company, page, rejects)
             effect.quarantined += len(rejects)
@@ -298,6 +330,8 @@ class Pages:
         for table in sweep.tables:
             if sweep.settled is not None:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
+                if table == tables.CLIENTS.name:
+                    await connection.execute(self._sql["erased_gone"], advance.company, sweep.settled)
             doubted = "" if sweep.doubted_before is None else "and m.since < $3::timestamptz and m.observed_at >= $3"
             before = [] if sweep.doubted_before is None else [sweep.doubted_before]
             start = [] if sweep.start is None else [sweep.start]
@@ -348,6 +382,14 @@ class Pages:
     async def count(self, company: int, table: str) -> int:
         """Live rows of one table."""
         return int(await self._database.fetchval(self._sql["count_rows"].replace("{table}", table), company))
+
+    async def clients_known(self, company: int) -> int:
+        """How many clients YCLIENTS had when it was read: those that are live here, and the erased ones that it showed."""
+        return int(await self._database.fetchval(self._sql["clients_known"], company))
+
+    async def erased_salons(self) -> frozenset[int]:
+        """Salons that were erased: they are not read again."""
+        return frozenset(row["company_id"] for row in await self._database.fetch(self._sql["erased_salons"]))
 
     async def proved(self, company: int, stream: str) -> bool:
         """Was this stream of the salon ever proved complete?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -127,6 +127,7 @@ class Standing:
     workers: tuple[Worker, ...]
     pauses: dict[int, datetime]
     hour: Hour = Hour()
+    erased: Mapping[int, datetime] = field(default_factory=dict)  # salons that are not read, and since when
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +255,7 @@ class Report:
             ),
             hour=Hour(**await _one(connection, self._sql["hour"])),
             pauses={row["company"]: row["since"] for row in await connection.fetch(self._sql["pauses"])},
+            erased={row["company"]: row["since"] for row in await connection.fetch(self._sql["erased"])},
         )
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import socket
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -125,6 +126,11 @@ def process_start(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
+def salons_lock(database: Database) -> int:
+    """Whoever makes rows of `sync_status` shares this lock; who erases a salon has it alone. It is the transaction's."""
+    return zlib.crc32(f"ycsync salons:{database.schema}".encode())
+
+
 class Work:
     """The queue of one database, as one worker sees it."""
 
@@ -179,8 +185,15 @@ class Work:
         return gone
 
     async def ensure(self, companies: Sequence[int], streams: Sequence[str]) -> None:
-        """Every salon has a row for every stream."""
-        await self._database.execute(self._sql["ensure"], list(companies), list(streams))
+        """Every salon has a row for every stream, but those that were erased."""
+        async with self._database.transaction() as connection:
+            # Not while one is being erased: it would be made again by who did not see that.
+            await connection.execute("select pg_advisory_xact_lock_shared($1)", salons_lock(self._database))
+            await connection.execute(self._sql["ensure"], list(companies), list(streams))
+
+    async def erased(self) -> dict[int, datetime]:
+        """Salons that were erased and not readmitted, and when."""
+        return {row["company_id"]: row["erased_at"] for row in await self._database.fetch(self._sql["erased"])}
 
     async def enabled(self, streams: Sequence[str], companies: Sequence[int] | None) -> None:
         """Make due only what the settings want."""

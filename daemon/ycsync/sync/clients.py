@@ -54,7 +54,7 @@ class ClientsBatch(PagesBatch[Client]):
             return False
         self.checked = True
         page = await self.batch.fetch(ep.clients(self.batch.company, Ask(1, 1), None))
-        if page.total is None or page.total >= await self.batch.pages.count(self.batch.company, self.stream):
+        if page.total is None or page.total >= await self.batch.pages.clients_known(self.batch.company):
             return False
         size = self.cursor.size or scans.MAX_SIZE
         self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size))

@@ -97,11 +97,15 @@ async def _rest(
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The salons to be synced, those that cannot be (and why), and when the list was read."""
+    """The salons to be synced, those that cannot be (and why), and when the list was read.
+
+    `erased`: salons that the list or the settings name and that must not be read.
+    """
 
     wanted: tuple[int, ...]
     refused: dict[int, ApiError]
     as_of: datetime
+    erased: tuple[int, ...] = ()
 
 
 async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, Listed]:
@@ -128,8 +132,9 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
         if not new or whole or (page.total is None and parsed.seen < 20 and set(rows) >= known):
             break
     assert first is not None
+    erased = await batch.pages.erased_salons()
     for company in only:
-        if company not in rows:
+        if company not in rows and company not in erased:
             try:
                 page = await batch.fetch(ep.company(company))
             except (NotFound, AccessDenied) as exc:
@@ -138,9 +143,10 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
             parsed = parse_companies(page.rows)
             rows.update((row.id, row) for row in parsed.rows)
             pages.append(PageRows("companies", parsed.rows, parsed.rejects, page.observed_at))
-    wanted = tuple(sorted(set(only) or {row.id for row in rows.values() if row.active}))
+    named = set(only) or {row.id for row in rows.values() if row.active}
+    wanted = tuple(sorted(named - erased))
     batch.phase = "live"
-    batch.expected = batch.done = len(rows)
+    batch.expected = batch.done = len(rows.keys() - erased)
     # Only a list that was read to its end, and is not narrowed by the settings, tells which salons are gone.
     listed = tuple(rows) if rows and whole and not only else None
     effect = await batch.commit(
@@ -149,4 +155,4 @@ async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, List
         proved_as_of=first.watermark,
         end_of_sweep=EndOfSweep((), SWEEP_SHARE, batch.confirm_deletions, listed, first.observed_at, first.observed_at),
     )
-    return Result(proved=True, held_back=effect.held_back), Listed(wanted, refused, first.watermark)
+    return Result(proved=True, held_back=effect.held_back), Listed(wanted, refused, first.watermark, tuple(named & erased))
