@@ -14,6 +14,7 @@ from ycsync.errors import NotFound
 from ycsync.model.declared import Paging
 from ycsync.model.streams import DECLARED
 from ycsync.simulator import Salon
+from ycsync.store.erase import erase_client, erase_salon
 
 SALON = 4001
 ON = "streams: {schedules: 1h, goods: 24h, goods_operations: 1h, transactions: 1h}"
@@ -218,3 +219,33 @@ def test_a_stream_is_a_declaration_of_a_few_lines() -> None:
         assert len({column for column, _ in stream.columns}) == len(stream.columns)
         assert (stream.paging is Paging.PAGES) == (stream.dated is None)
         assert isinstance(date.today() - timedelta(days=stream.span[0]), date)
+
+
+async def test_an_erased_client_is_nobody_in_the_store_and_the_till_and_stays_so(database_url: str) -> None:
+    async with open_salon(database_url, ON, clients=20, visits=60) as (sim, house):
+        salon = sim.world.salons[SALON]
+        noon = (salon.now() + salon.offset) // DAY * DAY + DAY // 2
+        person = {"id": 70_003, "name": "Аделаида", "phone": "+79161234567"}
+        sale = salon.ledger.add("operations", noon, salon.now(), client=person, type_id=1)
+        payment = salon.ledger.add("transactions", noon, salon.now(), client=person, comment="принесёт щенка")
+        await begin(house)
+        await house.cycle(SALON, STREAMS)
+        assert (await house.stored("transactions", SALON))[payment]["client_id"] == 70_003
+        erased = await erase_client(house.database, SALON, 70_003)
+        assert erased.cleaned["goods_operations"] >= 1
+        for afresh in (False, True):
+            for stream, entity in (("goods_operations", sale), ("transactions", payment)):
+                row = (await house.stored(stream, SALON))[entity]
+                assert row["client_id"] is None
+                assert row["deleted_at"] is None
+                assert not [word for word in ("Аделаида", "9161234567", "щенка", "70003") if word in str(row)]
+                if afresh:
+                    continue
+                await house.afresh(SALON, stream)
+                salon.ledger.change(stream.removeprefix("goods_"), entity, salon.now(), comment="щенка!")
+            await house.cycle(SALON, LEDGERS)
+        before = await house.database.fetchval("select count(*) from yclients.transactions")
+        await erase_salon(house.database, SALON)
+        assert before > 0
+        for stream in STREAMS:
+            assert not await house.stored(stream, SALON)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ycsync.model.erasure import stripped, without
+from ycsync.model.streams import DECLARED
 from ycsync.store.database import Connection, Database
 from ycsync.store.personal import MENTIONS, PERSONAL, Personal
 from ycsync.store.work import salons_lock
@@ -28,6 +29,7 @@ _SALON = (
     ("services", "company_id"),
     ("service_categories", "company_id"),
     ("staff", "company_id"),
+    *((stream, "company_id") for stream in DECLARED),
     ("sync_batches", "company"),
     ("pauses", "company_id"),
     ("companies", "id"),

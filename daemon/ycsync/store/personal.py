@@ -45,6 +45,22 @@ PERSONAL: Mapping[str, Personal] = {
             "clients_count", services=_LINE,
         ),
     ),
+    "goods_operations": Personal(
+        "client_id",
+        {"client_id": None},
+        _keys(
+            "id", "document_id", "type_id", "type", "amount", "create_date", "last_change_date", "cost_per_unit", "cost",
+            "discount", "record_id", "operation_unit_type", good=_LINE, storage=_LINE, unit=_LINE, master=_LINE,
+        ),
+    ),
+    "transactions": Personal(
+        "client_id",
+        {"client_id": None, "comment": ""},
+        _keys(
+            "id", "document_id", "date", "amount", "record_id", "visit_id", "last_change_date", expense=_LINE, account=_LINE,
+            master=_LINE,
+        ),
+    ),
 }  # fmt: skip
 
 # Places that hold ids of clients and nothing else: the lines of a client go. $1 company, $2 client.
