@@ -179,7 +179,9 @@ class Limiter:
         timeout_s: float,
         sleep: Callable[[float], Any] = asyncio.sleep,
         clock: Callable[[], float] | None = None,
+        pace: Callable[[int], float] = lambda _: 0.0,
     ) -> None:
+        self._own_pace = pace  # salon -> least seconds between two of its requests, beyond what holds for all
         self._executor = executor
         self._sql = sql.load("limiter.sql", schema)
         self._egress = egress
@@ -282,6 +284,8 @@ class Limiter:
                 self.unused(lease)
                 continue
             self._turns.served(waiter)
+            if waiter.company and (pace_s := self._own_pace(waiter.company)) > 0:
+                self._paused[waiter.company] = asyncio.get_running_loop().time() + pace_s
             waiter.granted.set_result(lease)
             await self._paced()
             paced = False

@@ -32,7 +32,7 @@ ENDPOINTS = (
     *DECLARED,
 )  # fmt: skip
 REQUEST_OUTCOMES = ("ok", "throttled", "transient", "denied", "missing", "rejected")
-BATCH_OUTCOMES = ("more", "proved", "failed", "denied", "stopped", "fenced", "lost")
+BATCH_OUTCOMES = ("more", "turn", "proved", "failed", "denied", "stopped", "fenced", "lost")
 EFFECTS = ("inserted", "changed", "deleted", "quarantined")
 STATES = ("fresh", "stale", "filling", "waiting", "stopped", "off")
 OPERATIONS = ("commit", "claim", "queue", "limiter", "report", "other")

@@ -113,3 +113,23 @@ async def test_a_refused_login_is_not_tried_again_at_once(bench: Bench, server: 
     clock[0] = REFUSED_S + 1
     server.answers = [SIGNED_IN, http()]
     assert (await api.fetch(GET, Tally(), tries=1)).total == 1
+
+
+async def test_a_salon_that_refuses_the_common_token_does_not_sign_it_out(bench: Bench, server: Raw) -> None:
+    """The sign-in gives the same token again, or fails: the others go on with it, and no more sign-ins follow."""
+    same = http(envelope(data={"id": 1, "user_token": "old"}), 201)
+    clock = [0.0]
+    api = signing_in(bench, server.url, token="old", clock=clock)
+    server.answers = [NOT_ACCEPTED, same, NOT_ACCEPTED, http()]
+    for _ in range(2):
+        with pytest.raises(AccessDenied, match="user token is not accepted"):
+            await api.fetch(GET, Tally(), tries=1)
+    assert (await api.fetch(GET, Tally(), tries=1)).total == 1
+    assert [head.split(b" ")[0] for _, head in server.requests] == [b"GET", b"POST", b"GET", b"GET"]
+    server.requests.clear()
+    clock[0] = REFUSED_S + 1
+    server.answers = [NOT_ACCEPTED, http(b"<html>", 502), http()]
+    with pytest.raises(Transient):
+        await api.fetch(GET, Tally(), tries=1)
+    assert (await api.fetch(GET, Tally(), tries=1)).total == 1
+    assert b"User old" in server.requests[-1][1]

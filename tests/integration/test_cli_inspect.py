@@ -68,7 +68,8 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     document = json.loads(result.stdout)
     assert result.exit_code == 0
     assert list(document) == [
-        "ok", "as_of", "preset", "services", "requests", "paused", "quarantined", "last_hour", "streams",
+        "ok", "as_of", "preset", "services", "requests", "paused", "own_presets", "gone", "erased", "quarantined", "last_hour",
+        "streams",
     ]  # fmt: skip
     assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0, "working": 0}
     assert document["requests"] == {
@@ -332,7 +333,7 @@ def test_plan_reckons_with_the_salons_in_the_database(config: Path, database_url
         {"company": 4001, "clients": 3, "visits": 9},
         {"company": 4002, "clients": 3, "visits": 9},
     ]
-    assert list(document) == ["source", "salons", "limits", "picks", "quiet", "presets"]
+    assert list(document) == ["source", "salons", "limits", "picks", "quiet", "own_presets", "presets"]
     assert [one["name"] for one in document["presets"]] == ["aggressive", "balanced", "conservative", "night"]
     assert set(document["presets"][0]["bulk"]) == {
         "requests", "batches", "duration_s", "low_s", "high_s", "requests_per_minute", "share_of_limit", "risk",

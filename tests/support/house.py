@@ -100,7 +100,7 @@ class House:
     async def companies(self) -> tuple[int, ...]:
         """Read the list of salons and make the rows of their streams."""
         await self.work.ensure([0], ["companies"])
-        _, listed = await run_companies(await self._batch(0, "companies", None, False), self.settings.companies)
+        _, listed = await run_companies(await self._batch(0, "companies", None, False))
         await self.work.ensure(listed.wanted, STREAMS)
         return listed.wanted
 

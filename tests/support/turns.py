@@ -85,7 +85,9 @@ async def open_turns(database_url: str, extra: str = "", preset: str = QUICK, **
             Current(house.settings), house.work, house.pages, house.api, worker, now=house.clock, observe=overview.batch
         )
         await scheduler.prepare()
-        await house.database.execute(f"update {house.database.schema}.sync_status set due_at = now() + interval '1 hour'")
+        await house.database.execute(
+            f"update {house.database.schema}.sync_status set due_at = now() + interval '1 hour' where due_at is not null"
+        )
         task = asyncio.create_task(scheduler.run(), name="scheduler")
         try:
             yield Turns(sim, house, scheduler, overview)

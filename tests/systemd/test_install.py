@@ -274,7 +274,9 @@ def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
     assert "the user token is not accepted" in machine.run("ycsync", "doctor", check=False).stdout
     time.sleep(max(0.0, 2.0 - (time.monotonic() - begun)))  # files have their time to the second
     assert machine.ask("/api/pause", {"company": 0}, "a-token-of-nobody")[0] == 403  # there is no admin token
-    machine.give_tokens(yclients_user_token="synthetic-other", admin_token=ADMIN)
+    own, line = "companies: [{id: 4001, user_token_env: TOKEN_OF_4001}]", "TOKEN_OF_4001=synthetic-other"
+    machine.edit("companies: []", own)  # the unit hands the file of salons' own tokens to the service, or it would not start
+    machine.give_tokens(yclients_user_token="synthetic-other", admin_token=ADMIN, salon_tokens=line)
     assert "the running service has older ones: " in machine.run("ycsync", "doctor").stdout
     machine.systemctl("restart", "ycsync")
     assert machine.until_done(1) >= done
@@ -291,7 +293,8 @@ def test_a_new_token_costs_a_restart_and_no_work(machine: Installed) -> None:
     machine.systemctl("reload", "ycsync")
     assert machine.status()["services"][0]["preset"] == "aggressive"
     assert ADMIN not in machine.machine.journal()
-    machine.give_tokens(admin_token="")
+    machine.edit(own, "companies: []")
+    machine.give_tokens(admin_token="", salon_tokens="")
 
 
 def test_every_command_of_the_documents_does_what_it_shows(machine: Installed) -> None:

@@ -133,12 +133,12 @@ def test_a_token_that_only_looks_so_is_taken(token: str) -> None:
 def test_every_token_that_is_missing_is_named_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("")
     with pytest.raises(UsageError) as caught:
-        check_tokens(config.load(tmp_path / "config.yaml", {}).secrets)
+        check_tokens(config.load(tmp_path / "config.yaml", {}))
     for name in ("yclients_partner_token", "yclients_user_token"):
         assert f"{tmp_path}/credentials/{name}" in str(caught.value)
         assert name.upper() in str(caught.value)
     with pytest.raises(UsageError) as caught:
-        check_tokens(Secrets(partner_token="abc", folder=tmp_path))
+        check_tokens(config.Loaded(tmp_path, config.Settings(), Secrets(partner_token="abc", folder=tmp_path)))
     assert "partner" not in str(caught.value)
 
 

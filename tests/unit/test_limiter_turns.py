@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ycsync.limiter import SHARE, Clocks, Turns
+from ycsync.limiter import SHARE, Clocks, Lease, Limiter, Rates, Turns
 
 COMMAND, LISTS, DELTA, FILLING = 100, 6, 5, 0
 WHEN = datetime(2025, 10, 9, 8, tzinfo=UTC)
@@ -145,3 +146,43 @@ def test_a_slow_answer_does_not_make_the_limiter_forget_what_it_knew() -> None:
     assert read(clocks, 10.0, 10.0) == 0.0
     assert read(clocks, 30.0, 30.0, took=20.0) == 0.0
     assert read(clocks, 31.0, 34.0) > 2.9
+
+
+class NoDatabase:
+    """There is none to ask."""
+
+    async def fetch(self, query: str, *args: object) -> list[Any]:
+        raise AssertionError(query)
+
+    async def fetchrow(self, query: str, *args: object) -> Any:
+        raise AssertionError(query)
+
+    async def execute(self, query: str, *args: object) -> None:
+        raise AssertionError(query)
+
+
+class Generous(Limiter):
+    """Grants whatever is asked for; notes when."""
+
+    granted: list[int]
+
+    async def ask(self, company: int) -> Lease | float:
+        self.granted.append(company)
+        return Lease(0, 0, 0, 0, WHEN)
+
+
+async def test_a_salon_with_a_pace_of_its_own_keeps_it_and_holds_up_nobody() -> None:
+    pace_s = 0.05
+    rates = Rates(1000, 1000, 0.0)
+    limiter = Generous(
+        NoDatabase(),
+        "s", "e", 1, lambda: rates, timeout_s=1.0, pace=lambda company: pace_s if company == 1 else 0.0,
+    )  # fmt: skip
+    limiter.granted = []
+    running = asyncio.create_task(limiter.run())
+    begun = asyncio.get_running_loop().time()
+    await asyncio.gather(*(limiter.acquire(company) for company in (1, 1, 1, 2, 2, 2)))
+    assert limiter.granted == [1, 2, 2, 2, 1, 1]
+    assert asyncio.get_running_loop().time() - begun >= 2 * pace_s
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

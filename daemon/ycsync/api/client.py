@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,8 +20,9 @@ from ycsync.api.endpoints import Request
 from ycsync.api.outcome import Outcome, denial
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, Attempt, send
+from ycsync.config import SalonTokens
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
-from ycsync.limiter import LONGEST_BLOCK_S, Limiter
+from ycsync.limiter import LONGEST_BLOCK_S, RELAX_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
 
 MAX_THROTTLES = 8
@@ -59,7 +61,7 @@ class Tally:
 
 
 class Api:
-    """Sends requests for one pair of tokens."""
+    """Sends requests with one pair of tokens; a salon that has a user token of its own is asked for with that one alone."""
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class Api:
         *,
         observe: Callable[[Attempt], None] = lambda _: None,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        own: SalonTokens | None = None,
     ) -> None:
+        self.own = own or SalonTokens()  # a reload swaps it
         self._session = session
         self._base_url = base_url.rstrip("/")
         self._partner_token = partner_token
@@ -83,7 +87,10 @@ class Api:
         self._limiter = limiter
         self._observe = observe
         self._sleep = sleep
-        self._hanging: dict[int, asyncio.Lock] = {}  # salons whose last request got no answer: one request at a time
+        self._hanging: set[int] = set()  # salons whose last request got no answer
+        self._slow: set[int] = set()  # salons whose last request took longer than RELAX_S, or takes it now
+        self._asking: Counter[int] = Counter()  # salon -> requests that wait or are under way
+        self._doors: dict[int, asyncio.Lock] = {}
 
     async def fetch(self, request: Request, tally: Tally, *, tries: int, priority: int = 0) -> Page:
         """The answer to one request, after at most `tries` attempts (a time-out counts for TIMED_OUT).
@@ -94,7 +101,7 @@ class Api:
         signed_in_anew = False
         where = f"salon {request.company}, {request.endpoint}: " if request.company else f"{request.endpoint}: "
         while True:
-            token = await self._user.get()
+            token = await self._token(request.company)
             answer, page = await self._in_turn(request, tally, priority, token)
             if page is not None:
                 return page
@@ -111,11 +118,12 @@ class Api:
                 continue
             tally.errors += 1
             if outcome.kind == "denied":
-                if answer.status == 401 and not signed_in_anew and self._user.refused(token):
+                owned = self.own.origins.get(request.company)
+                if answer.status == 401 and owned is None and not signed_in_anew and await self._user.renewed(token):
                     signed_in_anew = True
                     tally.retries += 1
                     continue
-                raise AccessDenied(where + denial(answer.status, answer.message), answer.status)
+                raise AccessDenied(where + denial(answer.status, answer.message, owned), answer.status)
             if outcome.kind == "missing":
                 raise NotFound(f"{where}YCLIENTS knows no such thing ({outcome.reason})")
             if outcome.kind == "rejected":
@@ -133,30 +141,60 @@ class Api:
             )  # fmt: skip
             await self._sleep(wait_s)
 
+    async def _token(self, company: int) -> str:
+        """The user token that goes with a request for this salon. Raises AccessDenied where its own one is missing."""
+        if (origin := self.own.origins.get(company)) is None:
+            return await self._user.get()
+        if (token := self.own.found.get(company)) is None:
+            raise AccessDenied(f"salon {company}: {origin}: its own user token is not there, and no other is used for it.", 401)
+        return token
+
     async def _in_turn(self, request: Request, tally: Tally, priority: int, token: str) -> tuple[Answer, Page | None]:
-        """One attempt. A salon that leaves requests without an answer gets one at a time: others need the slots."""
-        while (turn := self._hanging.get(request.company)) is not None:
-            async with turn:
-                if self._hanging.get(request.company) is turn:
-                    return await self._attempt(request, tally, priority, token)
-        return await self._attempt(request, tally, priority, token)
+        """One attempt. A salon that leaves requests without an answer, or that is slow while others want one, gets one at a
+        time: each holds a place in the second for RELAX_S, and others need those.
+        """
+        self._asking[request.company] += 1
+        try:
+            while self._narrow(request.company):
+                async with self._doors.setdefault(request.company, asyncio.Lock()):
+                    if self._narrow(request.company):
+                        return await self._attempt(request, tally, priority, token)
+            return await self._attempt(request, tally, priority, token)
+        finally:
+            self._asking[request.company] -= 1
+            if not self._asking[request.company]:
+                del self._asking[request.company]
+
+    def is_slow(self, company: int) -> bool:
+        """Does this salon take long to answer, or not answer at all?"""
+        return company in self._slow or company in self._hanging
+
+    def _narrow(self, company: int) -> bool:
+        return company in self._hanging or (company in self._slow and len(self._asking) > 1)
 
     async def _attempt(self, request: Request, tally: Tally, priority: int, token: str) -> tuple[Answer, Page | None]:
+        timers: list[asyncio.TimerHandle] = []
+
         def granted() -> None:
             tally.requests += 1
+            timers.append(asyncio.get_running_loop().call_later(RELAX_S, self._slow.add, request.company))
 
-        answer = await send(
-            self._session,
-            self._limiter,
-            request.method,
-            self._base_url + request.path,
-            headers=self._headers(token),
-            company=request.company,
-            priority=priority,
-            params=request.params,
-            body=request.body,
-            granted=granted,
-        )
+        try:
+            answer = await send(
+                self._session,
+                self._limiter,
+                request.method,
+                self._base_url + request.path,
+                headers=self._headers(token),
+                company=request.company,
+                priority=priority,
+                params=request.params,
+                body=request.body,
+                granted=granted,
+            )
+        finally:
+            for timer in timers:
+                timer.cancel()
         if (
             answer.envelope is not None
             and answer.outcome.kind == "ok"
@@ -167,9 +205,11 @@ class Api:
             answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with something that is no row"))
         self._observe(Attempt(request.endpoint, answer.outcome.kind, answer.status, answer.seconds))
         if answer.status:
-            self._hanging.pop(request.company, None)
+            self._hanging.discard(request.company)
         elif answer.timed_out:
-            self._hanging.setdefault(request.company, asyncio.Lock())
+            self._hanging.add(request.company)
+        if answer.seconds < RELAX_S:
+            self._slow.discard(request.company)
         if answer.outcome.kind != "ok" or answer.envelope is None:
             return answer, None
         return answer, Page(answer.granted_at, answer.envelope.rows, answer.envelope.total, answer.server_time)

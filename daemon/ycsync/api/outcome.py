@@ -110,8 +110,8 @@ def http_date(text: str | None) -> datetime | None:
         return None
 
 
-def denial(status: int, message: str | None) -> str:
-    """What a refusal of access means, and what to do."""
+def denial(status: int, message: str | None, owned: str | None = None) -> str:
+    """What a refusal of access means, and what to do. `owned`: where the salon's own user token stands, if it has one."""
     text = message or ""
     if status == 402 or _LICENCE.search(text):
         return "the salon's YCLIENTS licence has lapsed. Renew it in YCLIENTS; ycsync tries again every hour."
@@ -120,6 +120,11 @@ def denial(status: int, message: str | None) -> str:
             return (
                 "the partner token is not accepted. Write the right one into credentials/yclients_partner_token beside "
                 "config.yaml (or set YCLIENTS_PARTNER_TOKEN), then `systemctl restart ycsync`."
+            )
+        if owned is not None:
+            return (
+                f"the salon's own user token is not accepted (it changes with the user's password). Correct {owned}, "
+                "then `systemctl restart ycsync`."
             )
         return (
             "the user token is not accepted (it changes with the user's password). "

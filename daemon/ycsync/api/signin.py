@@ -1,7 +1,8 @@
 """Which user token goes with a request, and how is one got for a login and password?
 
-A user token has no documented expiry but changes with the user's password, so a refused one is got anew, once. A login that is
-refused is not tried again at once: YCLIENTS locks out those who guess.
+A user token has no documented expiry but changes with the user's password, so a refused one is got anew, once. Until then the
+others go on with the one that there is: it may be one salon alone that refuses it. A sign-in that gives the same token again
+says that; then, and when the login is refused, none is tried at once: YCLIENTS locks out those who guess.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class UserToken:
         self._lock = asyncio.Lock()
         self._refused: AccessDenied | None = None
         self._refused_at = 0.0
+        self._confirmed_at: float | None = None  # when a sign-in gave the token that was refused once more
 
     async def get(self) -> str:
         """The token. Raises AccessDenied, Throttled or Transient when signing in fails."""
@@ -61,23 +63,27 @@ class UserToken:
         if self._refused is not None and self._clock() - self._refused_at < REFUSED_S:
             raise AccessDenied(str(self._refused), self._refused.status)
         try:
-            self._token = await login(
+            token = await login(
                 self._session, self._base_url, self._partner_token, self._login or "", self._password or "", self._limiter,
                 observe=self._observe,
             )  # fmt: skip
         except AccessDenied as exc:
             self._refused, self._refused_at = exc, self._clock()
             raise
-        self._refused = None
-        return self._token
+        self._confirmed_at = self._clock() if token == self._token else None
+        self._refused, self._token = None, token
+        return token
 
-    def refused(self, token: str) -> bool:
-        """The server does not accept `token` any more. True: there is a login, so the next `get` signs in anew."""
+    async def renewed(self, token: str) -> bool:
+        """A request was refused `token`. True: there is another one now. Raises as `get` does."""
         if not (self._login and self._password):
             return False
-        if self._token == token:
-            self._token = None
-        return True
+        async with self._lock:  # one signs in, the others wait for it
+            if self._token != token:
+                return True
+            if self._confirmed_at is not None and self._clock() - self._confirmed_at < REFUSED_S:
+                return False
+            return await self._sign_in() != token
 
 
 async def login(

@@ -165,8 +165,11 @@ async def _answer(limiter: Limiter, lease: Lease, asked: AbstractAsyncContextMan
         return Answer(Outcome("transient", f"the answer was cut off ({type(exc).__name__})", heavy=status != 0), at, status)
 
 
-def new_session(*, timeout_s: float, ca_file: str | None = None, connections: int = 16) -> aiohttp.ClientSession:
-    """A session with kept-alive, verified, timed-out connections. Raises ApiError when the CA bundle cannot be read."""
+def new_session(*, timeout_s: float, ca_file: str | None = None, connections: int = 256) -> aiohttp.ClientSession:
+    """A session with kept-alive, verified, timed-out connections. Raises ApiError when the CA bundle cannot be read.
+
+    The limiter says how many requests are under way: one that waited for a connection would be taken for one that hangs.
+    """
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as exc:

@@ -118,6 +118,10 @@ def check(config: ConfigOption = None) -> int:
     settings = loaded.settings
     salons = ", ".join(map(str, settings.companies)) or "every one of the user token"
     print(f"{path}: good. preset {settings.preset}; salons: {salons}")
+    for company, own in settings.salons.items():
+        told = [] if own.preset is None else [f"preset {own.preset}"]
+        told += [] if own.user_token_env is None else [f"user token {own.user_token_env}"]
+        print(f"salon {company}: {', '.join(told) or 'as all'}")
     for warning in _missing(loaded):
         print(f"warning: {warning}", file=sys.stderr)
     return 0
@@ -134,7 +138,8 @@ def _reload(path: Path) -> int:
 
 def _missing(loaded: Loaded) -> tuple[str, ...]:
     """What the service will not start without. It may have its own, from systemd, that are not seen here."""
-    missing = missing_said(loaded.secrets)
+    missing = missing_said(loaded.secrets, common=loaded.settings.needs_common_token)
+    missing += tuple(map(str, loaded.salon_tokens.missing))
     if missing and (hidden := hidden_folder(os.environ, loaded.path.absolute().parent)) is not None:
         return (f"{hidden} may be read by root only: whether the tokens are there was not looked at; with sudo it is",)
     return missing

@@ -40,6 +40,7 @@ One object:
   salons     company (null: given), clients, visits
   limits     minute, second: the API's; rtt_s: the time to an answer that is reckoned with
   picks      way: bulk | by_client, how visits are fetched, and why
+  own_presets  company, preset: salons that have one of their own, which `presets` does not reckon with
   quiet      requests_per_cycle, requests_per_day: of one salon in which nothing happens
   presets    name, active, start_at (null: at once), and bulk and by_client, each with requests, batches,
              duration_s, low_s, high_s, requests_per_minute, share_of_limit (0 to 1), risk
@@ -116,7 +117,10 @@ async def _live(loaded: Loaded) -> list[Size]:
         open_engine(loaded, database, role="plan") as engine,
     ):
         tries = loaded.settings.active.max_retries + 1
-        companies = loaded.settings.companies or tuple((await census.managed(engine.api, tries)).salons)
+        settings = loaded.settings
+        companies = settings.companies
+        if not companies:
+            companies = tuple(sorted({*(await census.managed(engine.api, tries)).salons, *settings.own_tokens}))
         if not companies:
             raise ApiError(f"companies: {census.NO_SALON}. {census.GIVE_ACCESS}")
         places = asyncio.Semaphore(AT_ONCE)
@@ -181,6 +185,10 @@ def _print(settings: Settings, source: str, sizes: Sequence[Size]) -> None:
     waits = [f"{name} at {preset.start_at:%H:%M}" for name, preset in settings.presets.items() if preset.start_at]
     if waits:
         print(f"A first pass waits for its time of day: {', '.join(waits)}; the durations begin there.")
+    if own := [size.company for size in sizes if size.company in settings.own_presets]:
+        print(
+            f"Not reckoned with: {len(own)} of these salons {'has a preset' if len(own) == 1 else 'have presets'} of their own."
+        )
     a_day = quiet_requests_per_day(settings.streams)
     print(f"After that a quiet salon takes 2 requests a cycle, {number(a_day)} a day, and its nightly recheck.")
     print("limit: the largest share of it that is used in any minute or second; what is left is for other programs.")
@@ -227,6 +235,7 @@ def _as_json(settings: Settings, source: str, sizes: Sequence[Size]) -> dict[str
             "requests_per_cycle": sum(settings.streams.get(name) is not None for name in ("clients", "records")),
             "requests_per_day": quiet_requests_per_day(settings.streams),
         },
+        "own_presets": [{"company": company, "preset": preset} for company, preset in settings.own_presets.items()],
         "presets": [
             {
                 "name": name,

@@ -31,7 +31,15 @@ WORST_FIRST = ("stopped", "stale", "filling", "waiting", "fresh", "off")
 _ASCII = str.maketrans(
     {"…": "...", "—": "-", "–": "-", "«": '"', "»": '"', "“": '"', "”": '"', "’": "'", "№": "No", "₽": "RUB"}
 )
-OUTCOMES = {"proved": "green", "more": "green", "failed": "red", "denied": "red", "lost": "yellow", "fenced": "yellow"}
+OUTCOMES = {
+    "proved": "green",
+    "more": "green",
+    "turn": "green",
+    "failed": "red",
+    "denied": "red",
+    "lost": "yellow",
+    "fenced": "yellow",
+}
 
 
 @dataclass(frozen=True, slots=True)

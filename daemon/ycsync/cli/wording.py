@@ -12,6 +12,7 @@ from ycsync.service.overview import PAUSE_S
 from ycsync.store.report import Standing
 
 TITLE_LENGTH = 28
+MOST_SALONS = 10
 _SAYS_WHERE = re.compile(r"(salon \d+, )?[a-z_]+: ")
 
 
@@ -26,6 +27,8 @@ def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Setti
         + (f"; refused {usage.throttled} times so far" if usage.throttled else ""),
         *waiting(standing),
         *_workers(standing, settings),
+        *_own(settings),
+        *_gone(standing, settings),
         *held(standing, judged),
     ]
 
@@ -48,6 +51,26 @@ def _workers(standing: Standing, settings: Settings) -> list[str]:
     if not any(worker.role == "service" for worker in standing.workers):
         lines.append("service   none is running: what follows ages until one does, or `ycsync sync` runs")
     return lines
+
+
+def _own(settings: Settings) -> list[str]:
+    """Which salons work with another preset."""
+    by_preset: dict[str, list[int]] = {}
+    for company, preset in settings.own_presets.items():
+        by_preset.setdefault(preset, []).append(company)
+    return [f"preset    {preset} for {_salons(companies)}" for preset, companies in by_preset.items()]
+
+
+def _gone(standing: Standing, settings: Settings) -> list[str]:
+    found = [salon.id for salon in view.gone(standing, settings)]
+    return [f"gone      {_salons(found)}: not listed by YCLIENTS any more; what is stored stays"] if found else []
+
+
+def _salons(companies: Sequence[int]) -> str:
+    shown = ", ".join(map(str, companies[:MOST_SALONS]))
+    return f"salon{'' if len(companies) == 1 else 's'} {shown}" + (
+        f" and {number(len(companies) - MOST_SALONS)} more" if len(companies) > MOST_SALONS else ""
+    )
 
 
 def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:

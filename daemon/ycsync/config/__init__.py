@@ -20,11 +20,13 @@ from ycsync.config.settings import (
     Http,
     Log,
     Preset,
+    SalonSettings,
     Settings,
     Yclients,
     needs_restart,
     preset_keys,
 )
+from ycsync.config.tokens import SalonTokens
 
 __all__ = [
     "BUILT_IN_PRESETS",
@@ -39,6 +41,8 @@ __all__ = [
     "Log",
     "NotWritable",
     "Preset",
+    "SalonSettings",
+    "SalonTokens",
     "Secrets",
     "Settings",
     "Yclients",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from ycsync.config.parse import read_settings
 from ycsync.config.secrets import Secrets, hidden_folder, load_secrets
 from ycsync.config.settings import Settings
+from ycsync.config.tokens import SalonTokens, salon_tokens
 from ycsync.errors import ConfigError, Problem
 
 INSTALLED: Final = Path("/etc/ycsync/config.yaml")
@@ -49,6 +50,7 @@ class Loaded:
     hidden: Path | None = None  # a folder of secrets that this user may not read, where none came from elsewhere
     mistakes: tuple[Problem, ...] = ()  # of the file, where it was read all the same: those keys have their defaults
     borrowed: bool = False  # which database and budget is the running service's word, not the file's
+    salon_tokens: SalonTokens = field(default_factory=SalonTokens)
 
     @property
     def database_url(self) -> str:
@@ -104,10 +106,12 @@ def load(path: Path, env: Mapping[str, str], *, lenient: bool = False, in_force:
         secrets = load_secrets(env, path.absolute().parent)
     except ConfigError as error:
         problems.extend(error.problems)
+    tokens, wrong = salon_tokens(env, path.absolute().parent, settings.salons)
+    problems.extend(() if lenient else wrong)
     if problems:
         raise ConfigError(str(path), tuple(problems))
     hidden = hidden_folder(env, path.absolute().parent) if secrets == Secrets() else None
-    return Loaded(path, settings, secrets, hidden, mistakes, borrowed)
+    return Loaded(path, settings, secrets, hidden, mistakes, borrowed, tokens)
 
 
 def _leaves_doubt(mistake: Problem) -> bool:

@@ -26,6 +26,7 @@ from ycsync.config.nodes import (
     shown,
     text,
 )
+from ycsync.config.salons import read_companies
 from ycsync.config.settings import (
     BUILT_IN_PRESETS,
     DEFAULT_PRESET,
@@ -45,7 +46,6 @@ from ycsync.errors import ConfigError, Problem, UsageError
 _SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 _MAX_RATE: Final = 100_000
-_MAX_ID: Final = 2**63 - 1
 _IDENTIFIER: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _PRESET_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
@@ -86,16 +86,18 @@ def _settings(root: Section) -> Settings:
     if preset not in presets:
         root.report("preset", f"there is no preset {shown(preset)}; {did_you_mean(preset, presets)}")
         preset = DEFAULT_PRESET
+    companies, salons = read_companies(root, presets)
     settings = Settings(
         preset=preset,
         yclients=yclients,
-        companies=_companies(root),
+        companies=companies,
         database=_database(root.section("database")),
         streams=_streams(root.section("streams")),
         http=_http(root.section("http")),
         log=_log(root.section("log")),
         presets=presets,
         history=root.value("history", "auto", one_of(_HISTORIES)),
+        salons=salons,
     )
     root.reject_unknown()
     return settings
@@ -153,23 +155,6 @@ def _rate(section: Section, key: str, inherited: int, limit: int) -> int:
     if rate > limit:
         section.report(key, f"{rate} is above yclients.{key} ({limit}): lower it to at most {limit}")
     return min(rate, limit)
-
-
-def _companies(root: Section) -> tuple[int, ...]:
-    ids: dict[int, int] = {}
-    read = integer(1, _MAX_ID)
-    for node in root.items("companies"):
-        line = line_of(node)
-        try:
-            if not isinstance(node, yaml.ScalarNode):
-                raise UsageError("a salon's id must be one number")
-            company = read(node)
-            if company in ids:
-                raise UsageError(f"{company} is listed twice (first on line {ids[company]}): remove one")
-            ids[company] = line
-        except UsageError as error:
-            root.problems.append(Problem(line, "companies", str(error)))
-    return tuple(ids)
 
 
 def _database(section: Section) -> DatabaseSettings:

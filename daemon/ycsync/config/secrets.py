@@ -22,6 +22,7 @@ _SHORTEST_ADMIN: Final = 16
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
 FOLDER: Final = "credentials"  # beside the configuration
+SALON_TOKENS: Final = "salon_tokens"  # of many salons, see `tokens`
 _OF_SYSTEMD: Final = "/run/credentials/"  # where it puts what LoadCredential= takes from elsewhere
 _SCHEMES: Final = ("bearer", "user")  # of the header; not part of a token
 
@@ -64,15 +65,15 @@ def load_secrets(env: Mapping[str, str], beside: Path | None = None) -> Secrets:
     """
     problems: list[Problem] = []
     origins: dict[str, str] = {}
-    home = _home(env, beside)
-    folder = env.get("CREDENTIALS_DIRECTORY", "").strip() or _installed(beside)
+    home = home_of(env, beside)
+    folder = folder_of(env, beside)
 
     def find(variable: str, file: str, check: Callable[[str], object]) -> str | None:
         value, origin = env.get(variable, "").strip(), variable
         try:
             if not value and folder:
                 origin = str(home / file)
-                value = _from_file(Path(folder) / file)
+                value = secret_file(Path(folder) / file)
             if value:
                 check(value)
         except UsageError as error:
@@ -87,33 +88,38 @@ def load_secrets(env: Mapping[str, str], beside: Path | None = None) -> Secrets:
     return Secrets(**found, folder=home, database_url_from=origins["YCSYNC_DATABASE_URL"])
 
 
-def _home(env: Mapping[str, str], beside: Path | None) -> Path:
+def folder_of(env: Mapping[str, str], beside: Path | None) -> str:
+    """Where the files are read; "" where there are none that this user may read."""
+    return env.get("CREDENTIALS_DIRECTORY", "").strip() or _installed(beside)
+
+
+def home_of(env: Mapping[str, str], beside: Path | None) -> Path:
     """Where the files are to be written: not where systemd puts copies, if those of an installation are known."""
     given = env.get("CREDENTIALS_DIRECTORY", "").strip()
     own = (beside or Path()) / FOLDER
     return own if not given or (given.startswith(_OF_SYSTEMD) and own.is_dir()) else Path(given)
 
 
-def missing_said(secrets: Secrets) -> tuple[str, ...]:
-    """Each token that is missing, and where it is to be written."""
+def missing_said(secrets: Secrets, *, common: bool = True) -> tuple[str, ...]:
+    """Each token that is missing, and where it is to be written. `common`: a user token that salons share is needed."""
     told = []
-    for what, file in missing_secrets(secrets):
+    for what, file in missing_secrets(secrets, common=common):
         other = " (or YCLIENTS_LOGIN and YCLIENTS_PASSWORD)" if what == "user token" else ""
         told.append(f"no {what}: write it, and nothing else, into {secrets.folder / file}, or set {file.upper()}{other}")
     return tuple(told)
 
 
-def missing_secrets(secrets: Secrets) -> tuple[tuple[str, str], ...]:
+def missing_secrets(secrets: Secrets, *, common: bool = True) -> tuple[tuple[str, str], ...]:
     """Which of the tokens that no request goes without are not there: what each is, and its file."""
     lacking = [] if secrets.partner_token else [("partner token", "yclients_partner_token")]
-    if not secrets.user_token and not (secrets.login and secrets.password):
+    if common and not secrets.user_token and not (secrets.login and secrets.password):
         lacking.append(("user token", "yclients_user_token"))
     return tuple(lacking)
 
 
 def secret_files() -> tuple[str, ...]:
     """The names of the files."""
-    return tuple(file for _, file in _PLACES.values())
+    return (*(file for _, file in _PLACES.values()), SALON_TOKENS)
 
 
 def hidden_folder(env: Mapping[str, str], beside: Path) -> Path | None:
@@ -132,16 +138,17 @@ def _open(folder: Path) -> bool:
     return os.access(folder, os.R_OK | os.X_OK)
 
 
-def _from_file(path: Path) -> str:
+def secret_file(path: Path, longest: int = _LONGEST) -> str:
+    """A file's text; none is as good as an empty one. Raises UsageError, which never repeats what stands in it."""
     try:
         with path.open("rb") as file:
-            content = file.read(_LONGEST + 1)
+            content = file.read(longest + 1)
     except (FileNotFoundError, NotADirectoryError):
         return ""
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "bad path"
         raise UsageError(f"the file cannot be read ({reason}): check LoadCredential= and its owner") from None
-    if len(content) > _LONGEST:
+    if len(content) > longest:
         raise UsageError("the file is far too long for a secret: check that it is the right one")
     try:
         return content.decode("utf-8-sig").strip()
@@ -149,7 +156,8 @@ def _from_file(path: Path) -> str:
         raise UsageError("the file is not UTF-8 text: write the bare secret into it") from None
 
 
-def _check_token(value: str) -> None:
+def check_token(value: str) -> None:
+    """Raises UsageError, which does not repeat it, for what is no token."""
     _check_unquoted(value)
     word = value.split(maxsplit=1)[0]
     if word.lower() in _SCHEMES and word != value:
@@ -184,8 +192,8 @@ def _check_text(value: str) -> None:
 
 _CHECKS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
     {
-        "partner_token": _check_token,
-        "user_token": _check_token,
+        "partner_token": check_token,
+        "user_token": check_token,
         "database_url": _check_url,
         "admin_token": _check_admin,
     }

@@ -140,8 +140,24 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class SalonSettings:
+    """What one salon has of its own; None: as all have it. `user_token_env` says where its token is, never what it is.
+
+    `line`: of the file, for what is found out later.
+    """
+
+    preset: str | None = None
+    user_token_env: str | None = None
+    line: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything the file says, checked. Never changed: a reload builds another and swaps the reference."""
+    """Everything the file says, checked. Never changed: a reload builds another and swaps the reference.
+
+    `companies` empty: every salon of the user token. `salons`: those with settings of their own, named in `companies` or
+    beside every other.
+    """
 
     preset: str = DEFAULT_PRESET
     yclients: Yclients = field(default_factory=Yclients)
@@ -152,11 +168,32 @@ class Settings:
     log: Log = field(default_factory=Log)
     presets: Mapping[str, Preset] = field(default_factory=lambda: BUILT_IN_PRESETS)
     history: History = "auto"
+    salons: Mapping[int, SalonSettings] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def active(self) -> Preset:
         """The preset in force."""
         return self.presets[self.preset]
+
+    def for_salon(self, company: int) -> Settings:
+        """These settings as they hold for one salon: with its own preset, if it has one."""
+        own = self.salons.get(company)
+        return self if own is None or own.preset is None else dataclasses.replace(self, preset=own.preset)
+
+    @property
+    def own_presets(self) -> dict[int, str]:
+        """The salons that have a preset of their own, and its name."""
+        return {company: own.preset for company, own in self.salons.items() if own.preset is not None}
+
+    @property
+    def own_tokens(self) -> frozenset[int]:
+        """The salons that are asked for with a user token of their own."""
+        return frozenset(company for company, own in self.salons.items() if own.user_token_env is not None)
+
+    @property
+    def needs_common_token(self) -> bool:
+        """Is any salon asked for with the user token that all share?"""
+        return not self.companies or not self.own_tokens.issuperset(self.companies)
 
     def kept(self, more: Collection[str] = ()) -> list[str]:
         """The streams that each salon has a row of `sync_status` for: those that are on, and those that are on as a rule."""
@@ -165,7 +202,10 @@ class Settings:
     def with_overrides(
         self, *, preset: str | None = None, batch_size: int | None = None, interval: timedelta | None = None
     ) -> Settings:
-        """These settings as the command line changes them. Raises UsageError for a value that cannot be."""
+        """These settings as the command line changes them. Raises UsageError for a value that cannot be.
+
+        A preset that is asked for holds for all salons, those that have one of their own included.
+        """
         name = self.preset if preset is None else preset
         if name not in self.presets:
             raise UsageError(f"no preset {name[:40]!r}: choose one of {', '.join(self.presets)}")
@@ -179,7 +219,10 @@ class Settings:
                 raise UsageError("an interval cannot be negative")
             changed = dataclasses.replace(changed, interval=interval)
         presets = MappingProxyType({**self.presets, name: changed})
-        return dataclasses.replace(self, preset=name, presets=presets)
+        salons = self.salons
+        if preset is not None:
+            salons = MappingProxyType({one: dataclasses.replace(own, preset=None) for one, own in salons.items()})
+        return dataclasses.replace(self, preset=name, presets=presets, salons=salons)
 
 
 RESTART_KEYS: Final[Mapping[str, Callable[[Settings], object]]] = MappingProxyType(

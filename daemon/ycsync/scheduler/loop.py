@@ -1,7 +1,8 @@
 """Which work is taken when, and what of it is given back? A loop that claims what is due, and one that says that we live.
 
-Filling a salon may take only a part of the places, so that deltas of others never wait for it. A reload swaps one reference;
-batches under way keep the settings that they began with.
+Filling a salon may take only a part of the places, so that deltas of others never wait for it; and where all of them are taken
+and others wait, a batch that has had its turn gives its place away. A batch whose salon is slow to answer takes none: it waits
+for YCLIENTS, not for us. A reload swaps one reference; batches under way keep the settings that they began with.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time as clock
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ycsync import logs
@@ -23,10 +24,14 @@ from ycsync.logs import emit, get_logger
 from ycsync.scheduler.runner import Runner
 from ycsync.scheduler.wanted import Current, Scope, Wanted
 from ycsync.store.pages import Pages
-from ycsync.store.work import BatchTotals, Claim, Work
+from ycsync.store.work import BatchTotals, Claim, Waiting, Work
+from ycsync.sync.batch import Crowding
 
 FILLING = 8  # batches of first passes at once
 PLACES = 16  # batches at once
+MOST = 64  # the same, those included that wait for slow salons
+TURN = 20  # requests after which a batch gives its place to others that wait, unless no more than so many are left
+LOOK_S = 0.5  # between two looks at what waits for a place
 POLL_S = 1.0
 BEAT_S = 2.0
 BEAT_TIMEOUT_S = 10.0
@@ -56,11 +61,20 @@ class Scheduler:
     _running: dict[asyncio.Task[None], tuple[Claim, bool]] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _claiming: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _waiting: Waiting = field(default_factory=Waiting)  # for a place
+    _looked: float = 0.0
 
     def __post_init__(self) -> None:
         self.wanted = Wanted(self.current, self.work, self.scope)
         self._runner = Runner(
-            self.wanted, self.work, self.pages, self.api, self.now, lambda *told: self.observe(*told), self.wake
+            self.wanted,
+            self.work,
+            self.pages,
+            self.api,
+            self.now,
+            lambda *told: self.observe(*told),
+            self.wake,
+            lambda claim: _Crowding(self, claim),
         )
 
     async def prepare(self) -> None:
@@ -103,11 +117,13 @@ class Scheduler:
 
     async def _claim(self) -> int | None:
         """Take what is due and start it; how many, or None if there was no place to ask for."""
-        filling = sum(1 for _, fills in self._running.values() if fills)
-        free = PLACES - len(self._running)
+        held = [fills for claim, fills in self._running.values() if not self.api.is_slow(claim.company)]
+        filling = sum(held)
+        free = min(PLACES - len(held), MOST - len(self._running))
+        no_filling = filling >= FILLING
+        await self._look(full=free < 1, filled=no_filling)
         if free < 1:
             return None
-        no_filling = filling >= FILLING
         async with self._claiming:
             return await self._claim_and_start(free if no_filling else min(free, FILLING - filling), no_filling)
 
@@ -122,9 +138,23 @@ class Scheduler:
         )
         for claim in claims:
             task = asyncio.create_task(self._runner.run(claim, self.worker), name=f"batch {claim.stream} {claim.company}")
-            self._running[task] = (claim, claim.phase != "live" or claim.failures > 0)
+            self._running[task] = (claim, _fills(claim))
             task.add_done_callback(self._done)
         return len(claims)
+
+    async def _look(self, *, full: bool, filled: bool) -> None:
+        """What is due and finds no place? Batches that have had their turn ask (`_Crowding`)."""
+        if not full and not filled:
+            self._waiting = Waiting()
+        elif clock.monotonic() - self._looked > LOOK_S:
+            self._looked = clock.monotonic()
+            found = await self.work.waits(self.wanted.streams(), self.wanted.companies(), wanted_only=self.scope.wanted_only)
+            self._waiting = found if full else replace(found, quick=None)
+
+    @property
+    def waiting(self) -> Waiting:
+        """What waits for a place, as it was looked at last."""
+        return self._waiting
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
@@ -196,3 +226,28 @@ class Scheduler:
         if not back and self.database_lost is None:
             self.database_lost = self.now()
             emit(_log, logs.DATABASE_LOST, error=error, retry_in_s=POLL_S)
+
+
+def _fills(claim: Claim) -> bool:
+    """A pass, or what failed last and may hang: what takes a part of the places only (as `claim` has it too)."""
+    return claim.phase != "live" or claim.failures > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowding(Crowding):
+    """Who waits for the place of one batch, while it works."""
+
+    scheduler: Scheduler
+    claim: Claim
+
+    def crowded(self) -> bool:
+        waiting = self.scheduler.waiting
+        return self._at_least(waiting.slow if _fills(self.claim) else waiting.quick)
+
+    def turn_over(self, requests: int, left: float) -> bool:
+        if self.claim.phase in ("filling", "closing") and requests and self._at_least(self.scheduler.waiting.fresh):
+            return True  # whoever has had a turn gives way at once to who has not begun
+        return requests >= TURN and left > TURN and self.crowded()
+
+    def _at_least(self, waiting: int | None) -> bool:
+        return waiting is not None and waiting >= self.claim.priority

@@ -6,7 +6,7 @@ import asyncio
 import random
 import time as clock
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from ycsync.errors import (
     DatabaseUnavailable,
     Fenced,
     NoRoom,
+    NotFound,
     Throttled,
     UsageError,
     YcsyncError,
@@ -29,20 +30,30 @@ from ycsync.scheduler.wanted import Wanted
 from ycsync.store.pages import Pages
 from ycsync.store.work import BatchTotals, Claim, Work
 from ycsync.sync import Batch, Result, run_batch, run_companies
+from ycsync.sync.batch import PRECEDENCE, Crowding
 
 DENIED_S = 3600.0
 UNKNOWN_S = 60.0
 NIGHT = timedelta(hours=12)
 MAX_RETRY_S = 900.0
 BOOK_S = 0.5
+QUICK = 20  # requests of a salon that is filled which go before passes
 # The end of a batch could not be written: its claim is released with the next look at what is held but not done.
 _UNSAID = (DatabaseUnavailable, NoRoom)
 _log = get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What a batch that gave its place away had left: units, and when it began. Another process begins a new one instead."""
+
+    units: int
+    begun: float
+
+
 @dataclass(slots=True)
 class Runner:
-    """Runs batches. `observe`: told of each that ended; `wake`: something became due."""
+    """Runs batches. `observe`: told of each that ended; `wake`: something became due; `crowding`: who waits for a place."""
 
     wanted: Wanted
     work: Work
@@ -51,6 +62,8 @@ class Runner:
     now: Callable[[], datetime]
     observe: Callable[[Claim, BatchTotals, float], None]
     wake: Callable[[], None]
+    crowding: Callable[[Claim], Crowding] = lambda _: Crowding()
+    _rests: dict[tuple[int, str], Rest] = field(default_factory=dict)
 
     async def run(self, claim: Claim, worker: int) -> None:
         """Run one batch to its end, and say when the next is due. Raises nothing but cancellation."""
@@ -70,15 +83,16 @@ class Runner:
             if (wait_s := self._before_start(claim, settings, zone)) is not None:
                 await self.work.finish(claim, worker, wait_s)
                 return
-            batch = self._batch(claim, settings, zone, tally)
+            rest = self._rest(claim, settings, begun)
+            batch = self._batch(claim, settings, zone, tally, rest)
             batch_id = await self.work.open_batch(claim, settings.preset, worker)
             emit(
                 _log, logs.BATCH_STARTED, **batch.where, batch=batch_id, preset=settings.preset,
                 units=batch.units, expected=claim.expected, done=claim.done,
             )  # fmt: skip
             result = await self._work(batch)
-            outcome = "proved" if result.proved else "more"
-            await self.work.finish(claim, worker, self._due_in(claim, settings, result, begun))
+            outcome = "proved" if result.proved else "turn" if batch.gave_way else "more"
+            await self.work.finish(claim, worker, self._due_in(batch, result))
             if claim.phase == "stopped":
                 await self.work.unstop(claim.company)
             self._say(batch, batch_id, result, clock.monotonic() - begun)
@@ -140,13 +154,16 @@ class Runner:
     async def _work(self, batch: Batch) -> Result:
         if batch.claim.stream != "companies":
             return await run_batch(batch)
-        result, listed = await run_companies(batch, batch.settings.companies)
+        result, listed = await run_companies(batch)
         if not listed.wanted and not listed.erased:
             raise ApiError(
                 "companies: the user token manages no salon. Give its user access to a salon in YCLIENTS, "
                 "or name salons under `companies:` in config.yaml."
             )
-        await self.wanted.apply(listed.wanted)
+        if listed.denied is None:
+            await self.wanted.apply(listed.wanted)
+        else:
+            await self.work.ensure(listed.wanted, batch.settings.kept())
         known = [one for one in listed.wanted if one not in listed.refused]
         await self.work.company_listed(known, listed.as_of)
         await self.work.begin(known)
@@ -155,10 +172,18 @@ class Runner:
             code = f"http_{error.status}" if isinstance(error, AccessDenied) else _code(error)
             await self.work.stop_company(company, DENIED_S, str(error), code)
         self.wake()
+        if listed.denied is not None:
+            raise listed.denied
         return result
 
-    def _batch(self, claim: Claim, settings: Settings, zone: ZoneInfo, tally: Tally) -> Batch:
+    def _rest(self, claim: Claim, settings: Settings, now: float) -> Rest | None:
+        """The rest of the batch that gave its place away, if its interval is not over: then a new one is due."""
+        rest = self._rests.pop((claim.company, claim.stream), None)
+        return rest if rest is not None and now - rest.begun < settings.active.interval.total_seconds() else None
+
+    def _batch(self, claim: Claim, settings: Settings, zone: ZoneInfo, tally: Tally, rest: Rest | None) -> Batch:
         live = claim.phase == "live"
+        units = settings.active.batch_size if rest is None else min(rest.units, settings.active.batch_size)
         return Batch(
             claim=claim,
             settings=settings,
@@ -167,15 +192,22 @@ class Runner:
             zone=zone,
             now=self.now,
             tally=tally,
-            units=settings.active.batch_size,
+            units=units,
             # A command's wish before everything, the lists before deltas, deltas before filling.
-            priority=claim.priority + (5 if live else 0) + (6 if claim.stream in ("companies", "services", "staff") else 0),
+            priority=claim.priority
+            + (PRECEDENCE if live else 0)
+            + (6 if claim.stream in ("companies", "services", "staff") else 0),
+            # A long reading of a salon that is filled goes on as a pass does.
+            quick=(QUICK if rest is None else 0) if live else None,
+            # A command that counts batches is not to find them cut into turns.
+            crowding=Crowding() if "max_batches" in claim.options else self.crowding(claim),
             confirm_deletions=bool(claim.options.get("confirm_deletions")),
             version=claim.version,
             phase="new" if claim.phase == "stopped" else claim.phase,
             expected=claim.expected,
             done=claim.done,
             pass_started_at=claim.pass_started_at,
+            started=clock.monotonic() if rest is None else rest.begun,
         )
 
     async def _zone(self, claim: Claim) -> ZoneInfo | None:
@@ -185,16 +217,16 @@ class Runner:
         return None if name is None else ZoneInfo(name)
 
     def _settings_for(self, claim: Claim) -> Settings:
-        options = claim.options
+        options, settings = claim.options, self.wanted.current.settings.for_salon(claim.company)
         interval = options.get("interval_s")
         try:
-            return self.wanted.current.settings.with_overrides(
+            return settings.with_overrides(
                 preset=options.get("preset"),
                 batch_size=options.get("batch_size"),
                 interval=None if interval is None else timedelta(seconds=interval),
             )
         except UsageError:  # the preset was taken out of the file since
-            return self.wanted.current.settings
+            return settings
 
     def _before_start(self, claim: Claim, settings: Settings, zone: ZoneInfo) -> float | None:
         """A preset with `start_at` begins a pass from that hour of the salon's day on: seconds until then, or None: now."""
@@ -208,7 +240,10 @@ class Runner:
         # The night is twelve hours long: who is not reached at its beginning still begins in it.
         return None if now < at + NIGHT else (at + timedelta(days=1) - now).total_seconds()
 
-    def _due_in(self, claim: Claim, settings: Settings, result: Result, begun: float) -> float | None:
+    def _due_in(self, batch: Batch, result: Result) -> float | None:
+        claim, settings = batch.claim, batch.settings
+        if batch.gave_way and not result.proved and batch.units > 0 and result.wait_s is None:
+            self._rests[claim.company, claim.stream] = Rest(batch.units, batch.started)
         if self.wanted.is_unwanted(claim.company) and (result.proved or not claim.wanted):
             return None
         if result.proved:
@@ -221,7 +256,9 @@ class Runner:
         most = claim.options.get("max_batches")
         if most is not None and claim.batches + 1 >= most:
             return 3600.0  # the command that asked ends now, and gives the rest back
-        return max(0.0, settings.active.interval.total_seconds() - (clock.monotonic() - begun))
+        if (claim.company, claim.stream) in self._rests:
+            return 0.0
+        return max(0.0, settings.active.interval.total_seconds() - (clock.monotonic() - batch.started))
 
     async def _failed(self, claim: Claim, worker: int, error: Exception, code: str, tally: Tally, begun: float) -> None:
         wait_s = min(MAX_RETRY_S, 5.0 * 2.0 ** min(claim.failures, 10)) * random.uniform(0.8, 1.2)
@@ -235,6 +272,8 @@ class Runner:
         try:
             again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else wait_s
             await self.work.fail(claim, worker, again_s, message, code)
+            if isinstance(error, NotFound) and claim.failures == 0:
+                await self._perhaps_gone(claim)
         except _UNSAID:
             self.wake()
 
@@ -246,7 +285,16 @@ class Runner:
             # The user may see visits and no money: that stops the one stream.
             if claim.company and not (claim.stream in DECLARED and error.status == 403):
                 await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
+                if error.status == 403 and claim.phase != "stopped":
+                    await self._perhaps_gone(claim)
         except _UNSAID:
+            self.wake()
+
+    async def _perhaps_gone(self, claim: Claim) -> None:
+        """Refused for the first time: the list tells whether it is this salon that went. It is not read again all the time."""
+        settings = self.wanted.current.settings
+        if claim.company and not settings.companies and claim.company not in settings.own_tokens:
+            await self.work.list_again()
             self.wake()
 
     def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:

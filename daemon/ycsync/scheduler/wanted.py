@@ -40,13 +40,15 @@ class Wanted:
     async def prepare(self) -> None:
         """Rows for the salons that are known, and due only what the settings want. Call at start and after a reload."""
         await self.work.ensure([0], ["companies"])
-        erased = await self.work.erased() if self.current.settings.companies else {}
-        for company in sorted(erased.keys() & set(self.current.settings.companies)):
+        known, settings = await self.work.companies(), self.current.settings
+        named = {*settings.companies, *settings.own_tokens}
+        erased = await self.work.erased() if named else {}
+        for company in sorted(erased.keys() & named):
             emit(_log, SALON_ERASED, company=company, since=erased[company].isoformat(timespec="seconds"))
-        named = tuple(company for company in self.current.settings.companies if company not in erased)
-        wanted = named if self.current.settings.companies else await self.work.companies()
+        asked = settings.companies or sorted({*known, *settings.own_tokens})
+        wanted = [company for company in asked if company not in erased]
         await self.apply(wanted)
-        if not set(wanted) <= set(await self.work.companies()):
+        if not set(wanted) <= set(known):
             await self.work.list_again()
 
     async def apply(self, companies: Sequence[int]) -> None:
@@ -56,10 +58,13 @@ class Wanted:
             await self.work.ensure(companies, self.current.settings.kept())
         on = [name for name, cadence in self.current.settings.streams.items() if cadence is not None]
         await self.work.enabled([*on, "companies"], list(companies))
+        settings = self.current.settings
+        own = {one: settings.for_salon(one).active.interval for one in settings.own_presets}
         for stream in on:
-            cadence = self.current.settings.streams[stream]
+            cadence = settings.streams[stream]
             if cadence is not None:
-                await self.work.recadence(stream, max(cadence, self.current.settings.active.interval).total_seconds())
+                waits = {one: max(cadence, interval).total_seconds() for one, interval in own.items()}
+                await self.work.recadence(stream, max(cadence, settings.active.interval).total_seconds(), waits)
 
     def streams(self) -> list[str]:
         """The streams to claim work of."""

@@ -84,7 +84,7 @@ class Daemon:
             return 0
 
     async def _work(self, url: str) -> int:
-        check_tokens(self.loaded.secrets)
+        check_tokens(self.loaded)
         settings = self.loaded.settings
         database = await connect(
             url, settings.database.schema_name, size=12, url_from=self.loaded.database_url_from,
@@ -198,6 +198,7 @@ class Daemon:
         path = self.loaded.path
         try:
             fresh = load(path, os.environ)
+            fresh.salon_tokens.check(path)
         except ConfigError as exc:
             self.problem = str(exc.problems[0]) if exc.problems else str(exc)
             if (others := len(exc.problems) - 1) > 0:
@@ -217,6 +218,7 @@ class Daemon:
         self.loaded = fresh
         self.file_preset, self.chosen_at = fresh.settings.preset, None
         engine.current.settings = fresh.settings
+        engine.api.own = fresh.salon_tokens
         logs.configure(fresh.settings.log.level)
         return restart
 

@@ -11,7 +11,7 @@ from aiohttp import ClientSession
 
 from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, new_session
-from ycsync.config import Loaded, Secrets, Settings
+from ycsync.config import Loaded, Settings
 from ycsync.config.secrets import missing_said
 from ycsync.errors import DatabaseUnavailable, NoRoom, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
@@ -50,10 +50,19 @@ def rates_of(settings: Settings) -> Rates:
     )
 
 
-def check_tokens(secrets: Secrets) -> None:
-    """Say which secrets are missing, before anything is started. Raises UsageError."""
-    if missing := missing_said(secrets):
+def check_tokens(loaded: Loaded) -> None:
+    """Say which tokens are missing, before anything is started. Raises UsageError, or ConfigError with the salons' lines."""
+    if missing := missing_said(loaded.secrets, common=loaded.settings.needs_common_token):
         raise UsageError("; ".join(missing))
+    loaded.salon_tokens.check(loaded.path)
+
+
+def pace_s(settings: Settings, company: int) -> float:
+    """Least seconds between two requests for a salon that has a preset of its own; 0: the budget alone holds it."""
+    if company not in settings.own_presets:
+        return 0.0
+    preset = settings.for_salon(company).active
+    return max(preset.min_delay.total_seconds(), 1 / preset.per_second, 60 / preset.per_minute)
 
 
 @asynccontextmanager
@@ -68,7 +77,7 @@ async def open_engine(
     settings: Settings | None = None,
 ) -> AsyncIterator[Engine]:
     """Register this process as a worker and put the parts together; the scheduler is prepared, not yet running."""
-    check_tokens(loaded.secrets)
+    check_tokens(loaded)
     current = Current(loaded.settings if settings is None else settings)
     work = Work(database.named("queue"))
     yclients = loaded.settings.yclients
@@ -81,7 +90,7 @@ async def open_engine(
     timeout_s = yclients.timeout.total_seconds()
     limiter = Limiter(
         database.named("limiter"), database.schema, yclients.egress, worker, lambda: rates_of(current.settings),
-        timeout_s=timeout_s,
+        timeout_s=timeout_s, pace=lambda company: pace_s(current.settings, company),
     )  # fmt: skip
     granting = asyncio.create_task(limiter.run(), name="limiter")
     session: ClientSession | None = None
@@ -100,7 +109,7 @@ async def open_engine(
             password=secrets.password,
             observe=observe,
         )
-        api = Api(session, yclients.base_url, partner, user, limiter, observe=observe)
+        api = Api(session, yclients.base_url, partner, user, limiter, observe=observe, own=loaded.salon_tokens)
 
         async def reregister() -> int:
             limiter.owner = await register()

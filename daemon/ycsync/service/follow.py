@@ -82,7 +82,7 @@ class Follower:
 
     async def _run(self, stack: AsyncExitStack) -> Outcome:
         if not await self._work.services():
-            check_tokens(self._loaded.secrets)
+            check_tokens(self._loaded)
         await self._work.ensure([0], ["companies"])
         streams = [stream for stream in self._wish.streams if stream != "companies"]
         erased = await self._work.erased()

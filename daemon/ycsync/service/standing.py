@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from ycsync.config import STREAMS, Settings
-from ycsync.store.report import Standing, StreamRow, Usage
+from ycsync.store.report import Salon, Standing, StreamRow, Usage
 
 STALE_FACTOR = 3  # cadences without a proven success, and
 STALE_GRACE = timedelta(minutes=2)
@@ -29,6 +29,8 @@ One object:
   requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
   paused         company (0: all), since
+  own_presets    company, preset: the salons that have a preset of their own
+  gone           company, title: salons that YCLIENTS lists no more; what is stored stays, and nothing is asked for them
   erased         company, since: salons that were erased and are not read
   quarantined    rows that could not be stored, open
   last_hour      batches (that ended), failed (of them), requests, errors, throttled (theirs), working (batches)
@@ -72,6 +74,11 @@ def wanted_companies(standing: Standing, settings: Settings) -> tuple[int, ...]:
     return tuple(company for company in named if company not in standing.erased) if standing.erased else named
 
 
+def gone(standing: Standing, settings: Settings) -> tuple[Salon, ...]:
+    """Salons that are not wanted because YCLIENTS lists them no more, or calls them inactive."""
+    return () if settings.companies else tuple(salon for salon in standing.salons if not salon.listed)
+
+
 def judge(standing: Standing, settings: Settings) -> tuple[Judged, ...]:
     """Every stream that is on or ever was, by salon; one that is on and has no row yet waits."""
     rows = {(row.company, row.stream): row for row in standing.streams}
@@ -111,7 +118,8 @@ def judge_one(row: StreamRow, title: str | None, wanted: bool, standing: Standin
         state = "fresh" if lag <= fresh_for(cadence).total_seconds() else "stale"
     paused = 0 in standing.pauses or row.company in standing.pauses
     moving = state in ("filling", "waiting") and not paused and (row.working or at_work(standing))
-    left = eta(row, standing.now, settings.active.interval) if moving and state == "filling" else None
+    interval = settings.for_salon(row.company).active.interval
+    left = eta(row, standing.now, interval) if moving and state == "filling" else None
     next_s = None
     if moving and not row.working and row.due_at is not None:
         next_s = max(0.0, (row.due_at - standing.now).total_seconds())
@@ -219,6 +227,8 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
         ],
         "requests": requests_as_json(standing.usage, settings),
         "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "own_presets": [{"company": company, "preset": preset} for company, preset in settings.own_presets.items()],
+        "gone": [{"company": salon.id, "title": salon.title} for salon in gone(standing, settings)],
         "erased": [{"company": company, "since": instant(at)} for company, at in standing.erased.items()],
         "quarantined": sum(one.row.quarantined for one in judged),
         "last_hour": asdict(standing.hour),

@@ -122,6 +122,9 @@ select missing, live, (select count(*) from written) as deleted from counted
 -- name: salons
 select id from @schema.companies where deleted_at is null
 
+-- name: active_salons
+select id from @schema.companies where deleted_at is null and active order by id
+
 -- name: count_rows
 select count(*) from @schema.{table} where company_id = $1 and deleted_at is null
 

@@ -10,7 +10,8 @@ on conflict do nothing
 select company_id, min(erased_at) as erased_at from @schema.erasures where client_id is null and lifted_at is null group by company_id
 
 -- name: claim
--- Takes work that is due, the longest overdue first within a priority, so that no salon starves another.
+-- Takes work that is due, so that no salon starves another: within a priority what has not begun before a first pass that has had
+-- a turn (a small salon never waits for the size of a large one), then the longest overdue.
 -- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
 -- no filling, and nothing that failed last, for it may hang.
 with due as (
@@ -20,13 +21,26 @@ with due as (
       and (not $5::bool or wanted_at is not null)
       and (not $6::bool or (phase = 'live' and failures = 0))
       and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
-    order by priority desc, due_at, company_id limit $2
+    order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
     for update skip locked
 )
 update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
 from due where s.company_id = due.company_id and s.stream = due.stream
 returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at, s.proved_as_of,
     s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches
+
+-- name: waits
+-- The highest priority of what is due and waits for a place (null: nothing), see claim: of what is quick, of the rest, and of what
+-- of that has not begun.
+-- $1 streams, $2 companies (null: all), $3 only what a command asked for.
+select max(priority) filter (where phase = 'live' and failures = 0) as quick,
+       max(priority) filter (where not (phase = 'live' and failures = 0)) as slow,
+       max(priority) filter (where phase in ('new', 'stopped') and failures = 0) as fresh
+from @schema.sync_status s
+where due_at <= now() and claimed_by is null and (stream = any ($1::text[]) or wanted_at is not null)
+  and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+  and (not $3::bool or wanted_at is not null)
+  and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
 
 -- name: finish
 -- The batch is over. $4 seconds until the next one (null: never by itself).
@@ -104,8 +118,11 @@ update @schema.sync_status set due_at = now()
 where claimed_by is null and due_at > now() and (phase = 'stopped' or error_code is not null)
 
 -- name: recadence
--- A changed preset or cadence applies to what waits already: nothing waits longer than its new interval. $1 stream, $2 seconds.
-update @schema.sync_status set due_at = least(due_at, now() + make_interval(secs => $2::float8))
+-- A changed preset or cadence applies to what waits already: nothing waits longer than its new interval. $1 stream, $2 seconds,
+-- $3 salons that have an interval of their own, and $4 theirs.
+update @schema.sync_status s set due_at = least(due_at, now() + make_interval(secs => coalesce(
+    (select own.seconds from unnest($3::bigint[], $4::float8[]) as own(company, seconds) where own.company = s.company_id),
+    $2::float8)))
 where stream = $1 and claimed_by is null and due_at is not null and error_code is null
 
 -- name: progress

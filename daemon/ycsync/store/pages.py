@@ -371,6 +371,10 @@ class Pages:
         """The salons that the last list named."""
         return {row["id"] for row in await self._database.fetch(self._sql["salons"])}
 
+    async def active_salons(self) -> list[int]:
+        """Those of them that are not switched off in YCLIENTS."""
+        return [row["id"] for row in await self._database.fetch(self._sql["active_salons"])]
+
     async def staff_ids(self, company: int) -> tuple[int, ...]:
         """Everybody who works or worked here, as far as the database knows."""
         return tuple(row["id"] for row in await self._database.fetch(self._sql["staff_ids"], company))

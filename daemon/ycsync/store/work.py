@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ycsync import __version__
@@ -31,6 +32,7 @@ from ycsync.store.database import Database
 WORKER_SILENT_S = 30.0
 FOLLOW_S = 5.0  # a command that follows its wish says so often
 ANSWER_S = 10.0
+NOTHING: Mapping[int, float] = MappingProxyType({})
 LAST_WORD_S = 1.0  # who ends does not wait: what it leaves behind is found
 
 
@@ -56,6 +58,15 @@ class Claim:
     def log_context(self) -> dict[str, object]:
         """What every log line about this claim says."""
         return {"company": self.company, "stream": self.stream}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The highest priority of what is due and waits: quick work, the rest, and what of the rest has not begun; None: none."""
+
+    quick: int | None = None
+    slow: int | None = None
+    fresh: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +253,13 @@ class Work:
             for row in rows
         ]
 
+    async def waits(self, streams: Sequence[str], companies: Sequence[int] | None, *, wanted_only: bool = False) -> Waiting:
+        """What is due and waits for a place."""
+        asked = list(streams), None if companies is None else list(companies), wanted_only
+        row = await self._claiming.fetchrow(self._sql["waits"], *asked)
+        assert row is not None
+        return Waiting(row["quick"], row["slow"], row["fresh"])
+
     async def next_due(
         self, streams: Sequence[str], companies: Sequence[int] | None, *, wanted_only: bool = False
     ) -> float | None:
@@ -315,9 +333,9 @@ class Work:
         """What waits after an error is tried again at once."""
         await self._database.execute(self._sql["wake"])
 
-    async def recadence(self, stream: str, seconds: float) -> None:
-        """Nothing of this stream waits longer than so many seconds."""
-        await self._database.execute(self._sql["recadence"], stream, seconds)
+    async def recadence(self, stream: str, seconds: float, own: Mapping[int, float] = NOTHING) -> None:
+        """Nothing of this stream waits longer than so many seconds; `own`: salon -> its own seconds."""
+        await self._database.execute(self._sql["recadence"], stream, seconds, list(own), list(own.values()))
 
     async def progress(self, companies: Sequence[int] | None, streams: Sequence[str]) -> list[StreamProgress]:
         """How the streams stand. Raises DatabaseError when this process had wished and was taken for dead meanwhile."""

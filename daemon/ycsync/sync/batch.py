@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -20,16 +21,30 @@ from ycsync.plan.cursor import Cursor, encode
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
 from ycsync.store.work import Claim
 
+CROWDED = 2
 CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
 IGNORED_AFTER = timedelta(hours=26)  # a row changed so long before `changed_after` was not to be sent
 IGNORED_ROWS = 5
 SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
 OUTAGE_BATCHES = 2  # so many batches in a row that end in 5xx are an outage; then it may be the pages that are too large
+PRECEDENCE = 5  # of what is quick, over passes
 REPEATED_TRIES = 2  # a page that shows a row twice may have lost another one for it: it is asked so often again
 
 T = TypeVar("T")
 R = TypeVar("R")
 _log = get_logger(__name__)
+
+
+class Crowding:
+    """Does work wait for places, and is this batch's turn over? Here: nobody else is there."""
+
+    def crowded(self) -> bool:
+        """Does anything wait for a place like this one's?"""
+        return False
+
+    def turn_over(self, requests: int, left: float) -> bool:
+        """Is the place to be given away, after so many requests of about `left` more?"""
+        return False
 
 
 @dataclass(slots=True)
@@ -45,6 +60,10 @@ class Batch:
     tally: Tally
     units: int  # that may still be started
     priority: int = 0
+    quick: int | None = None  # after so many requests the rest has no precedence any more; None: it has none
+    crowding: Crowding = field(default_factory=lambda: Crowding())
+    gave_way: bool = False  # it did, and so has units left
+    started: float = 0.0  # on the monotonic clock: what an interval counts from
     confirm_deletions: bool = False
     version: int = 0
     phase: str = "new"
@@ -72,10 +91,31 @@ class Batch:
         cadence = self.settings.streams.get(self.claim.stream)
         return None if cadence is None or self.claim.stream == "companies" else cadence.total_seconds()
 
+    @property
+    def room(self) -> int:
+        """How many units may be started now: none once the turn is over and others wait for the place."""
+        if not self.gave_way and self.units > 0:
+            self.gave_way = self.crowding.turn_over(self.tally.requests, self._left)
+        return 0 if self.gave_way else self.units
+
+    @property
+    def ahead(self) -> int:
+        """How many requests may wait or be on their way at once: who waits in a crowd gains nothing by asking ahead."""
+        return CROWDED if self.crowding.crowded() else CONCURRENCY
+
+    @property
+    def _left(self) -> float:
+        """About how many requests are left, at what each brought so far."""
+        done = self.done - self.claim.done
+        if self.expected is None or done <= 0:
+            return math.inf
+        return self.tally.requests * (self.expected - self.done) / done
+
     async def fetch(self, request: Request) -> Page:
         """One answer, with the preset's retries."""
         tries = self.settings.active.max_retries + 1
-        return await self.api.fetch(request, self.tally, tries=tries, priority=self.priority)
+        late = self.quick is not None and self.tally.requests >= self.quick
+        return await self.api.fetch(request, self.tally, tries=tries, priority=self.priority - (PRECEDENCE if late else 0))
 
     async def read(self, request: Request, parse: Callable[[tuple[bytes, ...]], Parsed[R]]) -> tuple[Page, Parsed[R]]:
         """One answer and its rows; one that shows a row twice, or none where it counts some, is asked again."""

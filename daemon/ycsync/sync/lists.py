@@ -6,7 +6,7 @@ One answer is one moment, so what is not in it is gone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
 from ycsync.errors import AccessDenied, ApiError, NotFound
-from ycsync.model import CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
+from ycsync.model import Company, CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
 from ycsync.plan.cursor import Cursor
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
 from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats
@@ -99,60 +99,101 @@ async def _rest(
 class Listed:
     """The salons to be synced, those that cannot be (and why), and when the list was read.
 
-    `erased`: salons that the list or the settings name and that must not be read.
+    `erased`: salons that the list or the settings name and that must not be read. `denied`: the common user token was refused,
+    so only salons with a token of their own were read.
     """
 
     wanted: tuple[int, ...]
     refused: dict[int, ApiError]
     as_of: datetime
     erased: tuple[int, ...] = ()
+    denied: AccessDenied | None = None
 
 
-async def run_companies(batch: Batch, only: Sequence[int]) -> tuple[Result, Listed]:
-    """Read the salons of the user token.
+@dataclass(slots=True)
+class _Found:
+    """What was read so far. `whole`: the list was read to its end."""
 
-    `only`: the salons of the settings (empty: all that the token may manage). One that the list does not name is asked
-    alone; if it is refused, the others go on.
-    """
-    refused: dict[int, ApiError] = {}
-    rows: dict[int, Any] = {}
-    pages: list[PageRows] = []
+    rows: dict[int, Company] = field(default_factory=dict)
+    pages: list[PageRows] = field(default_factory=list)
     first: Page | None = None
-    whole = False
-    known = set() if only else await batch.pages.salons()
+    whole: bool = False
+
+
+async def run_companies(batch: Batch) -> tuple[Result, Listed]:
+    """Read the salons that the settings want: those that they name, or all of the user token.
+
+    One that the list does not name, and one with a user token of its own, is asked alone; if it is refused, the others go on.
+    """
+    settings = batch.settings
+    erased = await batch.pages.erased_salons()
+    only, own = settings.companies, sorted(settings.own_tokens - erased)
+    found, denied = _Found(), None
+    if settings.needs_common_token:
+        try:
+            await _list(batch, found, set() if only else await batch.pages.salons(), settings.own_tokens)
+        except AccessDenied as exc:
+            if not own:
+                raise
+            denied = exc
+    seen = bool(found.rows)
+    alone = [one for one in only if one not in found.rows and one not in settings.own_tokens | erased and denied is None]
+    refused = await _alone(batch, found, [*alone, *own])
+    if found.first is None:
+        raise denied or next(iter(refused.values()), ApiError("companies: every salon of `companies:` was erased."))
+    as_of = found.first.watermark
+    if denied is not None:
+        await batch.commit(Cursor(kind="delta", since=None), found.pages)
+        return Result(proved=False), Listed(tuple(one for one in own if one in found.rows), refused, as_of, denied=denied)
+    batch.phase = "live"
+    batch.expected = batch.done = len(found.rows.keys() - erased)
+    # Only a list that was read to its end, and is not narrowed by the settings, tells which salons are gone.
+    listed = (*found.rows, *refused) if seen and found.whole and not only else None
+    effect = await batch.commit(
+        Cursor(kind="delta", since=as_of),
+        found.pages,
+        proved_as_of=as_of,
+        end_of_sweep=EndOfSweep(
+            (), SWEEP_SHARE, batch.confirm_deletions, listed, found.first.observed_at, found.first.observed_at
+        ),
+    )
+    # Who is not in it is asked for as long as it is not known to be gone: the list may have been cut off.
+    wanted = {*(only or (await batch.pages.active_salons() if found.rows else ())), *own}
+    named = {*only, *found.rows, *settings.own_tokens}
+    return Result(proved=True, held_back=effect.held_back), Listed(
+        tuple(sorted(wanted - erased)), refused, as_of, tuple(named & erased)
+    )
+
+
+async def _list(batch: Batch, found: _Found, known: set[int], own: frozenset[int]) -> None:
+    """The list of the common user token, without the salons that have one of their own."""
+    rows: set[int] = set()
     for number in range(1, MAX_PAGES):
         page = await batch.fetch(ep.companies(number, COMPANIES_A_PAGE))
-        first = first or page
+        found.first = found.first or page
         parsed = parse_companies(page.rows)
         new = [row for row in parsed.rows if row.id not in rows]
-        rows.update((row.id, row) for row in new)
-        pages.append(PageRows("companies", new, parsed.rejects, page.observed_at))
+        rows.update(row.id for row in new)
+        shared = [row for row in new if row.id not in own]
+        found.rows.update((row.id, row) for row in shared)
+        found.pages.append(PageRows("companies", shared, parsed.rejects, page.observed_at))
         # The page size is the server's to choose; only an empty or repeated page, or the whole count, is the end.
-        whole = not parsed.rejects and (not new if page.total is None else len(rows) >= page.total)
-        if not new or whole or (page.total is None and parsed.seen < 20 and set(rows) >= known):
+        found.whole = not parsed.rejects and (not new if page.total is None else len(rows) >= page.total)
+        if not new or found.whole or (page.total is None and parsed.seen < 20 and rows >= known - own):
             break
-    assert first is not None
-    erased = await batch.pages.erased_salons()
-    for company in only:
-        if company not in rows and company not in erased:
-            try:
-                page = await batch.fetch(ep.company(company))
-            except (NotFound, AccessDenied) as exc:
-                refused[company] = exc
-                continue
-            parsed = parse_companies(page.rows)
-            rows.update((row.id, row) for row in parsed.rows)
-            pages.append(PageRows("companies", parsed.rows, parsed.rejects, page.observed_at))
-    named = set(only) or {row.id for row in rows.values() if row.active}
-    wanted = tuple(sorted(named - erased))
-    batch.phase = "live"
-    batch.expected = batch.done = len(rows.keys() - erased)
-    # Only a list that was read to its end, and is not narrowed by the settings, tells which salons are gone.
-    listed = tuple(rows) if rows and whole and not only else None
-    effect = await batch.commit(
-        Cursor(kind="delta", since=first.watermark),
-        pages,
-        proved_as_of=first.watermark,
-        end_of_sweep=EndOfSweep((), SWEEP_SHARE, batch.confirm_deletions, listed, first.observed_at, first.observed_at),
-    )
-    return Result(proved=True, held_back=effect.held_back), Listed(wanted, refused, first.watermark, tuple(named & erased))
+
+
+async def _alone(batch: Batch, found: _Found, companies: Sequence[int]) -> dict[int, ApiError]:
+    """Salons asked for one by one; returns those that are refused."""
+    refused: dict[int, ApiError] = {}
+    for company in companies:
+        try:
+            page = await batch.fetch(ep.company(company))
+        except (NotFound, AccessDenied) as exc:
+            refused[company] = exc
+            continue
+        found.first = found.first or page
+        parsed = parse_companies(page.rows)
+        found.rows.update((row.id, row) for row in parsed.rows)
+        found.pages.append(PageRows("companies", parsed.rows, parsed.rejects, page.observed_at))
+    return refused

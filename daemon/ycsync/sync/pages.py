@@ -16,7 +16,7 @@ from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan, Verdict
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import CONCURRENCY, SWEEP_SHARE, Batch, InFlight, Result, repeats, smaller_by, unfiltered, why_smaller
+from ycsync.sync.batch import SWEEP_SHARE, Batch, InFlight, Result, repeats, smaller_by, unfiltered, why_smaller
 
 R = TypeVar("R")
 _log = get_logger(__name__)
@@ -72,11 +72,11 @@ class PagesBatch(Generic[R]):
         """Read until the stream is proved or the batch's units are used up."""
         batch = self.batch
         while self.result is None:
-            if batch.units < 1:
+            if (room := batch.room) < 1:
                 return Result(proved=False)
             # Pages are asked ahead, but absorbed in order: each must join on to the one before.
             async with InFlight[Ask]() as flight:
-                for ask in scans.asks(self.scan, min(CONCURRENCY, batch.units)):
+                for ask in scans.asks(self.scan, min(batch.ahead, room)):
                     batch.units -= 1
                     flight.start(ask, self._page(ask, self.scan))
                 for task, ask in list(flight.items()):

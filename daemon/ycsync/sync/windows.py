@@ -20,7 +20,6 @@ from ycsync.plan.cursor import Cursor
 from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
 from ycsync.sync.batch import (
-    CONCURRENCY,
     SWEEP_SHARE,
     Batch,
     InFlight,
@@ -104,7 +103,7 @@ class WindowsBatch(Generic[R]):
         batch = self.batch
         async with InFlight[Window]() as flight:
             while True:
-                room = min(CONCURRENCY - len(flight), batch.units)
+                room = max(0, min(batch.ahead - len(flight), batch.room))
                 self.sweep, windows = sweeps.hand_out(self.sweep, list(flight.values()), room, self.today)
                 for window in windows:
                     batch.units -= 1

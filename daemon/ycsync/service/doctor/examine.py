@@ -31,7 +31,7 @@ async def examine(config: Path | None, cwd: Path, env: Mapping[str, str], most: 
         looked("python", to_thread(machine.python, unit is not None and unit.get("LoadState") == "loaded"), MACHINE_S),
         looked("systemd", machine.systemd(unit, path), MACHINE_S),
         looked("config", to_thread(machine.files, path, unit), MACHINE_S),
-        looked("secrets", to_thread(machine.secrets, given, path, None if loaded is None else loaded.hidden, unit), MACHINE_S),
+        looked("secrets", to_thread(machine.secrets, given, path, loaded, unit), MACHINE_S),
         looked("disk", to_thread(machine.disk, loaded), MACHINE_S),
         looked("database", to_thread(machine.users, loaded, unit), MACHINE_S),
     ]
@@ -73,7 +73,7 @@ async def _data(loaded: Loaded, most: int) -> Findings:
     async def both() -> Findings:
         async with database.look(loaded) as seen:
             found.extend(seen.findings)
-            if missing_secrets(loaded.secrets):
+            if missing_secrets(loaded.secrets, common=loaded.settings.needs_common_token) or loaded.salon_tokens.missing:
                 found.append(Finding("tokens", "skipped", "not all are there"))
             else:
                 found.extend(await looked("tokens", yclients.rights(loaded, seen, most, RIGHTS_S / 2), RIGHTS_S))

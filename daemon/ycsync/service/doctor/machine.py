@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from ycsync import __version__
-from ycsync.config import INSTALLED, Loaded, Settings
+from ycsync.config import INSTALLED, Loaded, SalonTokens, Settings
 from ycsync.config.secrets import FOLDER, Secrets, missing_secrets, secret_files
 from ycsync.service.control import running
 from ycsync.service.doctor.finding import Finding, Findings
@@ -135,10 +135,12 @@ def _refused(path: Path | None) -> Findings:
     ]
 
 
-def secrets(given: Secrets | None, path: Path | None, hidden: Path | None, unit: Mapping[str, str] | None) -> Findings:
+def secrets(given: Secrets | None, path: Path | None, loaded: Loaded | None, unit: Mapping[str, str] | None) -> Findings:
     """Which secrets are there, who may read them, and has the service the same?"""
+    hidden = None if loaded is None else loaded.hidden
+    common = loaded is None or loaded.settings.needs_common_token
     folder = (path or INSTALLED).absolute().parent / FOLDER
-    lacking = () if given is None else missing_secrets(given)
+    lacking = () if given is None else missing_secrets(given, common=common)
     closed = folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK)
     if hidden is not None or (closed and lacking):
         return [Finding("secrets", "fail", f"{hidden or folder} may be read by root only", "Run this command with sudo.")]
@@ -147,8 +149,12 @@ def secrets(given: Secrets | None, path: Path | None, hidden: Path | None, unit:
         found.append(
             Finding("secrets", "fail", f"no {name}", f"Write it into {folder / file} (as root, nothing but the secret).")
         )
+    tokens = SalonTokens() if loaded is None else loaded.salon_tokens
+    for problem in tokens.missing:
+        found.append(Finding("secrets", "fail", str(problem), "As it says; a variable of the service alone is not seen here."))
     if given is not None and not lacking:
-        there = "partner token and " + ("user token" if given.user_token else "login and password")
+        there = "partner token and " + ("user token" if given.user_token else "login and password" if given.login else "")
+        there = f"{there.removesuffix(' and ')}{f', own user tokens of {len(tokens.found)} salons' if tokens.found else ''}"
         found.append(Finding("secrets", "ok", f"{there}{', database URL' if given.database_url else ''}"))
     if folder.is_dir() and not closed:
         found += _rights(folder) + _outdated(folder, unit)

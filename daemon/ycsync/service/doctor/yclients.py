@@ -131,8 +131,9 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
     hasty = replace(loaded.settings.yclients, timeout=min(loaded.settings.yclients.timeout, timedelta(seconds=CONNECT_S)))
     loaded = replace(loaded, settings=replace(loaded.settings, yclients=hasty))
     async with _api(loaded, looked) as api:
+        settings = loaded.settings
         try:
-            managed = await census.managed(api, 2)
+            managed = await census.managed(api, 2) if settings.needs_common_token else census.Managed({}, None)
         except Throttled as error:
             return [
                 Finding("tokens", "warn", str(error), "Another program uses this address's limit: lower yclients.per_minute.")
@@ -141,9 +142,10 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
             return [Finding("tokens", "fail", str(error))]
         except ApiError as error:
             return [Finding("tokens", "fail", str(error), AGAIN)]
-        wanted = loaded.settings.companies or tuple(managed.salons)
+        wanted = settings.companies or tuple(sorted({*managed.salons, *settings.own_tokens}))
         salons = f"{len(managed.salons)} active salon{'' if len(managed.salons) == 1 else 's'}"
-        said = Finding("tokens", "ok", f"the user token manages {salons}")
+        says = f"the user token manages {salons}" if settings.needs_common_token else "each salon has its own user token"
+        said = Finding("tokens", "ok", says)
         if not wanted:
             said = Finding("tokens", "fail", census.NO_SALON, census.GIVE_ACCESS)
         # A salon that the list does not name may be reached all the same: those first.

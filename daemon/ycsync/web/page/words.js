@@ -92,7 +92,8 @@ export function put(element, text) {
 }
 
 const KINDS = {
-  fresh: ["good", "✓"], proved: ["good", "✓"], more: ["good", "→"], filling: ["busy", "↓"], running: ["busy", "↓"],
+  fresh: ["good", "✓"], proved: ["good", "✓"], more: ["good", "→"], turn: ["good", "→"],
+  filling: ["busy", "↓"], running: ["busy", "↓"],
   waiting: ["off", "…"], paused: ["warn", "Ⅱ"], stale: ["warn", "▲"], lost: ["warn", "▲"], fenced: ["warn", "▲"],
   interrupted: ["off", "–"], stopped: ["bad", "✕"], failed: ["bad", "✕"], denied: ["bad", "✕"], off: ["off", "–"],
 };
