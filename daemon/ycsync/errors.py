@@ -82,11 +82,13 @@ class Transient(ApiError):
     """A time-out, a cut connection, a 5xx or a broken body: the same request may be sent again.
 
     `heavy`: it failed as a page does that is too large to be made or sent in time. `slow`: that took the whole time-out.
+    `unreached`: the request did not get as far as YCLIENTS.
     """
 
-    def __init__(self, message: str, *, heavy: bool = False, slow: bool = False) -> None:
+    def __init__(self, message: str, *, heavy: bool = False, slow: bool = False, unreached: bool = False) -> None:
         self.heavy = heavy
         self.slow = slow
+        self.unreached = unreached
         super().__init__(message)
 
 

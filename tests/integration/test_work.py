@@ -78,13 +78,14 @@ async def test_two_workers_never_take_one_row(database_url: str, database: Datab
     )
     pools = [await connect(database_url, "yclients", size=1) for _ in range(8)]
 
-    async def take(pool: Database, worker: int) -> list[int]:
+    async def take(pool: Database) -> list[int]:
         mine: list[int] = []
+        worker = await Work(pool).register("service", "default", "0", {})
         while claims := await Work(pool).claim(worker, 3, STREAMS):
             mine += [claim.company for claim in claims]
         return mine
 
-    taken = await asyncio.gather(*(take(pool, n) for n, pool in enumerate(pools, 1)))
+    taken = await asyncio.gather(*(take(pool) for pool in pools))
     assert sorted(company for mine in taken for company in mine) == list(range(1, 401))
     for pool in pools:
         await pool.close()

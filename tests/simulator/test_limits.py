@@ -124,3 +124,19 @@ async def test_a_stopped_simulator_starts_again_on_its_port(serve: Serve) -> Non
     await api.sim.start()
     assert api.sim.url == url
     await api.get(f"/company/{C}")
+
+
+async def test_each_address_has_a_limit_of_its_own_and_its_own_figures() -> None:
+    async with Simulator(Options(visits=10, per_second=2, per_minute=0)) as sim:
+        for address, expected in (("127.0.0.1", [200, 200, 429]), ("127.0.0.2", [200, 200])):
+            connector = aiohttp.TCPConnector(local_addr=(address, 0))
+            async with aiohttp.ClientSession(connector=connector, headers={"Authorization": "Bearer a, User b"}) as session:
+                for status in expected:
+                    async with session.get(f"{sim.url}/company/{C}") as response:
+                        assert response.status == status
+        report = sim.report()
+        assert {name: (one.requests, one.max_1s) for name, one in report.addresses.items()} == {
+            "127.0.0.1": (3, 3), "127.0.0.2": (2, 2),
+        }  # fmt: skip
+        assert report.max_1s == 5
+        assert "from       127.0.0.2: 2, densest 2 in 1 s" in format_report(report)

@@ -132,7 +132,8 @@ class Api:
             failed += tries if answer.too_large else TIMED_OUT if answer.timed_out else 1
             if failed >= tries:
                 times = "once" if attempts == 1 else f"{attempts} times in a row"
-                raise Transient(f"{where}{outcome.reason}, {times}", heavy=outcome.heavy, slow=answer.timed_out)
+                raise Transient(f"{where}{outcome.reason}, {times}", heavy=outcome.heavy, slow=answer.timed_out,
+                                unreached=answer.unreached)  # fmt: skip
             tally.retries += 1
             wait_s = backoff_s(attempts)
             emit(

@@ -7,7 +7,10 @@ is given back in the way that keeps the server's count right.
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import ssl
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -18,6 +21,7 @@ from typing import Any
 
 import aiohttp
 
+from ycsync.api.leaving import family_of
 from ycsync.api.outcome import Outcome, classify, http_date
 from ycsync.errors import ApiError
 from ycsync.limiter import RELAX_S, Lease, Limiter
@@ -25,6 +29,10 @@ from ycsync.model import Envelope, MalformedBody, decode_envelope
 
 ACCEPT = "application/vnd.yclients.v2+json"
 MAX_BODY = 64 * 1024 * 1024
+# What was not acknowledged for so long is given up by the kernel. Else it would go on sending a request whose connection we
+# left long ago, and deliver it when a cut network is back: more than RELAX_S after it was counted.
+UNDELIVERED_S = RELAX_S - 1.0
+_GIVEN_UP = (errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,7 @@ class Answer:
     envelope: Envelope | None = None
     server_time: datetime | None = None
     timed_out: bool = False
+    unreached: bool = False  # it did not get as far as the server
     too_large: bool = False  # it would be again
     seconds: float = 0.0  # from sending to the answer's end
 
@@ -92,11 +101,19 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         if (departure := _departure.get()) is not None:
             try:
+                _bound(connection)
                 departure.leave()
             except _TooLate:
                 connection.release()
                 raise
         return connection
+
+
+def _bound(connection: Any) -> None:
+    """Nothing that is sent on it is on its way for longer than UNDELIVERED_S."""
+    found = None if connection.transport is None else connection.transport.get_extra_info("socket")
+    if found is not None and sys.platform == "linux":
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNDELIVERED_S * 1000))
 
 
 async def send(
@@ -150,32 +167,48 @@ async def _answer(limiter: Limiter, lease: Lease, asked: AbstractAsyncContextMan
     except asyncio.CancelledError:
         limiter.abandoned(lease)
         raise
-    except TimeoutError:
+    except TimeoutError as exc:
         # It may still arrive: the lease goes on until nothing can.
-        return Answer(Outcome("transient", "no answer in time", heavy=True), at, status, timed_out=True)
+        unreached = isinstance(exc, aiohttp.ConnectionTimeoutError)
+        return Answer(Outcome("transient", "no answer in time", heavy=True), at, status, timed_out=True, unreached=unreached)
     except aiohttp.ClientConnectorError as exc:
         limiter.answered(lease)
-        return Answer(Outcome("transient", _connection_failed(exc)), at, status)
+        return Answer(Outcome("transient", _connection_failed(exc)), at, status, unreached=True)
     except _TooLarge:
         limiter.answered(lease)
         return Answer(Outcome("transient", "the answer is too large", heavy=True), at, status, too_large=True)
     except (aiohttp.ClientError, OSError, ValueError) as exc:
-        # The connection is closed: nothing more of it arrives at the server.
-        limiter.answered(lease)
-        return Answer(Outcome("transient", f"the answer was cut off ({type(exc).__name__})", heavy=status != 0), at, status)
+        unreached = not status and isinstance(exc, OSError) and exc.errno in _GIVEN_UP
+        if unreached:
+            limiter.abandoned(lease)  # our own kernel's word: the last copy may be on its way still
+        else:
+            # The server's side closed the connection: nothing more of it arrives there.
+            limiter.answered(lease)
+        cut = Outcome("transient", f"the answer was cut off ({type(exc).__name__})", heavy=status != 0)
+        return Answer(cut, at, status, unreached=unreached)
 
 
-def new_session(*, timeout_s: float, ca_file: str | None = None, connections: int = 256) -> aiohttp.ClientSession:
+def new_session(
+    *, timeout_s: float, ca_file: str | None = None, local_address: str | None = None, connections: int = 256
+) -> aiohttp.ClientSession:
     """A session with kept-alive, verified, timed-out connections. Raises ApiError when the CA bundle cannot be read.
 
     The limiter says how many requests are under way: one that waited for a connection would be taken for one that hangs.
+    `local_address`: of this machine, to leave by; the server's addresses of the other family are then not asked.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except OSError as exc:
         raise ApiError(f"yclients.ca_file: the CA bundle cannot be read ({type(exc).__name__}).") from exc
     session = aiohttp.ClientSession(
-        connector=_Connector(limit=connections, ssl=context, keepalive_timeout=75, ttl_dns_cache=300),
+        connector=_Connector(
+            limit=connections,
+            ssl=context,
+            keepalive_timeout=75,
+            ttl_dns_cache=300,
+            family=socket.AF_UNSPEC if local_address is None else family_of(local_address),
+            local_addr=None if local_address is None else (local_address, 0),
+        ),
         timeout=aiohttp.ClientTimeout(total=timeout_s, connect=min(10.0, timeout_s)),
         cookie_jar=aiohttp.DummyCookieJar(),
         max_line_size=16384,
@@ -211,4 +244,6 @@ def _connection_failed(exc: aiohttp.ClientConnectorError) -> str:
         return "the server's certificate is not trusted (yclients.ca_file names a CA bundle)"
     if isinstance(exc, aiohttp.ClientSSLError):
         return "the server does not speak TLS as it should. Is yclients.base_url right?"
+    if exc.os_error.errno == errno.EADDRNOTAVAIL:
+        return "no address to leave by: yclients.local_address must be one of this machine's (`ip -brief address` lists them)"
     return f"no connection to YCLIENTS ({type(exc.os_error).__name__})"

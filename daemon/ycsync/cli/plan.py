@@ -16,9 +16,11 @@ from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
 from ycsync.errors import ApiError, DatabaseError, UsageError
 from ycsync.plan.cost import (
+    KEYS_DO_NOT_HELP,
     RTT_S,
     Cost,
     Counts,
+    addresses_needed,
     bulk_requests,
     by_client_requests,
     estimate_all,
@@ -41,7 +43,8 @@ One object:
   limits     minute, second: the API's; rtt_s: the time to an answer that is reckoned with
   picks      way: bulk | by_client, how visits are fetched, and why
   own_presets  company, preset: salons that have one of their own, which `presets` does not reckon with
-  quiet      requests_per_cycle, requests_per_day: of one salon in which nothing happens
+  quiet      requests_per_cycle, requests_per_day: of one salon in which nothing happens; addresses: so many IP
+             addresses keep all salons fresh under the preset in force
   presets    name, active, start_at (null: at once), and bulk and by_client, each with requests, batches,
              duration_s, low_s, high_s, requests_per_minute, share_of_limit (0 to 1), risk
 New keys may be added; none is renamed or removed."""
@@ -191,7 +194,21 @@ def _print(settings: Settings, source: str, sizes: Sequence[Size]) -> None:
         )
     a_day = quiet_requests_per_day(settings.streams)
     print(f"After that a quiet salon takes 2 requests a cycle, {number(a_day)} a day, and its nightly recheck.")
+    budget = _budget(settings)
+    needed = addresses_needed(len(sizes), settings.streams, budget)
+    if needed > 1:
+        cycles = number(round(a_day * len(sizes) / 1440))
+        print(
+            f"To keep {len(sizes)} salons fresh takes {cycles} requests a minute; preset {settings.preset} sends {budget}: "
+            f"{needed} IP addresses, or a longer cadence in `streams`."
+        )
+    print(f"{KEYS_DO_NOT_HELP}.")
     print("limit: the largest share of it that is used in any minute or second; what is left is for other programs.")
+
+
+def _budget(settings: Settings) -> int:
+    """Requests a minute that the preset in force sends from one address."""
+    return min(settings.active.per_minute, settings.yclients.per_minute)
 
 
 def _show(settings: Settings, costs: list[tuple[str, Cost, Cost]]) -> None:
@@ -234,6 +251,7 @@ def _as_json(settings: Settings, source: str, sizes: Sequence[Size]) -> dict[str
         "quiet": {
             "requests_per_cycle": sum(settings.streams.get(name) is not None for name in ("clients", "records")),
             "requests_per_day": quiet_requests_per_day(settings.streams),
+            "addresses": addresses_needed(len(sizes), settings.streams, _budget(settings)),
         },
         "own_presets": [{"company": company, "preset": preset} for company, preset in settings.own_presets.items()],
         "presets": [

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ycsync.cli.output import number, span
 from ycsync.config import Settings
 from ycsync.service import standing as view
+from ycsync.service.addresses import doubled
 from ycsync.service.overview import PAUSE_S
 from ycsync.store.report import Standing
 
@@ -45,7 +46,8 @@ def _workers(standing: Standing, settings: Settings) -> list[str]:
     lines = []
     for worker in standing.workers:
         up = span((standing.now - worker.started_at).total_seconds())
-        lines.append(f"{worker.role:<8}  pid {worker.pid}, version {worker.version}, for {up}")
+        by = f", egress {worker.egress}" if worker.egress != settings.yclients.egress else ""
+        lines.append(f"{worker.role:<8}  pid {worker.pid}, version {worker.version}, for {up}{by}")
         if worker.role == "service":
             lines.extend(f"          {told}" for told in about_service(worker.info, settings))
     if not any(worker.role == "service" for worker in standing.workers):
@@ -74,8 +76,8 @@ def _salons(companies: Sequence[int]) -> str:
 
 
 def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
-    """What somebody holds or must look at: a line for each pause, and for each stream with rows in quarantine."""
-    lines = []
+    """What somebody holds or must look at: addresses that are counted twice, pauses, and streams with rows in quarantine."""
+    lines = [f"TOO FAST  {one.says}. {one.remedy}" for one in doubled(standing.workers)]
     for company, since in standing.pauses.items():
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())

@@ -110,9 +110,12 @@ def _yclients(section: Section) -> Yclients:
         per_minute=section.value("per_minute", default.per_minute, integer(1, _MAX_RATE)),
         per_second=section.value("per_second", default.per_second, integer(1, _MAX_RATE)),
         egress=section.value("egress", default.egress, _egress),
+        local_address=section.value("local_address", None, _local_address),
         ca_file=section.value("ca_file", None, lambda node: None if is_null(node) else text(node)),
         timeout=section.value("timeout", default.timeout, duration(_SECOND / 10, 600 * _SECOND)),
     )
+    if read.local_address is not None and _is_loopback(read.local_address) and not _is_loopback(_host(read.base_url)):
+        section.report("local_address", f"{read.local_address} reaches this machine only: write one that leads to YCLIENTS")
     section.reject_unknown()
     return read
 
@@ -207,6 +210,23 @@ def _egress(node: yaml.ScalarNode) -> str:
     if not _NAME.fullmatch(name):
         raise UsageError(f"must be a short name of letters, digits, '.', '_' and '-', not {shown(name)}")
     return name
+
+
+def _local_address(node: yaml.ScalarNode) -> str | None:
+    if is_null(node):
+        return None
+    try:
+        address = ipaddress.ip_address(text(node))
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified or address.is_multicast or address.is_link_local:
+        raise UsageError(f"must be one IP address of this machine, as in 203.0.113.7 or 2001:db8::7, not {shown(node.value)}")
+    return str(address)
+
+
+def _host(url: str) -> str:
+    parts = _split(url)
+    return (parts.hostname if parts is not None else None) or ""
 
 
 def _start_at(node: yaml.ScalarNode) -> time | None:

@@ -95,6 +95,7 @@ class Yclients:
     per_minute: int = 200
     per_second: int = 5
     egress: str = "default"
+    local_address: str | None = None  # as ipaddress writes it; None: whichever the system chooses
     ca_file: str | None = None
     timeout: timedelta = timedelta(seconds=30)
 
@@ -229,6 +230,7 @@ RESTART_KEYS: Final[Mapping[str, Callable[[Settings], object]]] = MappingProxyTy
     {
         "yclients.base_url": lambda s: s.yclients.base_url,
         "yclients.egress": lambda s: s.yclients.egress,
+        "yclients.local_address": lambda s: s.yclients.local_address,
         "yclients.ca_file": lambda s: s.yclients.ca_file,
         "yclients.timeout": lambda s: s.yclients.timeout,
         "database.url": lambda s: s.database.url,

@@ -135,6 +135,11 @@ BATCH_FAILED = Event(
     ("requests", "errors", "duration_s", "retry_in_s", "attempt"),
     "Nothing, if it passes: it is tried again by itself. If it lasts, what the error says; `ycsync status` shows since when.",
 )  # fmt: skip
+BATCH_HANDED_OVER = Event(
+    "batch.handed_over", "warning", "this machine does not reach YCLIENTS and another one does: the work is left to that one, "
+    "and this one tries again with one batch at a time", ("retry_in_s",),
+    "Look at this machine's network, DNS and firewall: `ycsync doctor`.",
+)  # fmt: skip
 BATCH_FENCED = Event(
     "batch.fenced", "warning", "another worker advanced the cursor: this page was dropped whole", ("version",),
     "Nothing: the other worker has it. Often: is a machine's clock or network bad?",
@@ -147,6 +152,11 @@ PASS_PROVED = Event("pass.proved", "info", "the stream is proved complete", ("ro
 PASS_RESTARTED = Event(
     "pass.restarted", "warning", "the data moved under the pages: some are read again", ("reason", "count"),
     "Nothing: that is how nothing gets lost.",
+)  # fmt: skip
+LIMIT_DOUBLED = Event(
+    "limit.doubled", "error", "services with different names in `yclients.egress` leave by one address: together they send "
+    "more than YCLIENTS allows", ("problem", "remedy"),
+    "Give them one name, or an address to each (`yclients.local_address`), and restart them.",
 )  # fmt: skip
 LIMIT_THROTTLED = Event(
     "limit.throttled", "warning", "the server said too many requests: everybody on this address waits, then goes slower",
@@ -188,6 +198,11 @@ DATABASE_EMBEDDED = Event("database.embedded", "info", "the private PostgreSQL r
 WORKER_REAPED = Event(
     "worker.reaped", "warning", "a worker that is gone had work: it is taken over", ("worker",),
     "Nothing. Look at that machine if it should be working.",
+)  # fmt: skip
+WORKER_GIVEN_UP = Event(
+    "worker.given_up", "warning", "this service was not heard of for half a minute, so others took its work over; what it had "
+    "in hand is dropped, and it goes on with new work", ("worker",),
+    "Look whether this machine was frozen, or cut off from the database.",
 )  # fmt: skip
 HTTP_UNAVAILABLE = Event(
     "http.unavailable", "error", "http.listen cannot be opened; the sync goes on without it", ("listen", "reason"),

@@ -32,6 +32,10 @@ RTT_S = 0.25
 # The share of the limit above which the risk is so called. The words are those of the handbook that the four
 # built-in presets come from.
 _RISKS: tuple[tuple[float, Risk], ...] = ((0.85, "High"), (0.55, "Low"), (0.3, "Very low"))
+KEYS_DO_NOT_HELP = (
+    "More user tokens or partner keys do not raise the limit, it is per IP address. What does: a second machine on the same "
+    "database, or a second service on this one, with an address and a yclients.egress of its own (yclients.local_address)"
+)
 _TURNS = 3  # answers that nothing can be asked before: the list of salons, the first page, the closing delta
 _DAY_S = 86_400.0
 
@@ -164,6 +168,14 @@ def quiet_requests_per_day(streams: Mapping[str, timedelta | None]) -> int:
         for stream, every in streams.items()
         if every is not None and every > timedelta(0)
     )
+
+
+def addresses_needed(salons: int, streams: Mapping[str, timedelta | None], budget: int) -> int:
+    """How many IP addresses it takes to keep so many salons fresh, when each may send `budget` requests a minute.
+
+    Nothing else helps: the API counts by address, whichever tokens a request has.
+    """
+    return max(1, math.ceil(salons * quiet_requests_per_day(streams) / (_DAY_S / 60) / budget))
 
 
 def _batches(requests: int, preset: Preset) -> list[int]:

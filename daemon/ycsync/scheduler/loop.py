@@ -122,6 +122,8 @@ class Scheduler:
         free = min(PLACES - len(held), MOST - len(self._running))
         no_filling = filling >= FILLING
         await self._look(full=free < 1, filled=no_filling)
+        if self._runner.unreached_at is not None:  # one batch tries whether YCLIENTS is reached again
+            free = 0 if self._runner.rests() or self._running else 1
         if free < 1:
             return None
         async with self._claiming:
@@ -187,6 +189,7 @@ class Scheduler:
                     # Given up by another worker: whatever is under way here is not ours any more.
                     for task in list(self._running):
                         task.cancel()
+                    emit(_log, logs.WORKER_GIVEN_UP, worker=self.worker)
                     self.worker = await self.reregister()
                 paused = await self._give_up_paused(paused)
                 if clock.monotonic() - reaped > REAP_S:

@@ -16,11 +16,13 @@ from ycsync.config import STREAMS, Settings
 from ycsync.errors import (
     AccessDenied,
     ApiError,
+    DatabaseError,
     DatabaseUnavailable,
     Fenced,
     NoRoom,
     NotFound,
     Throttled,
+    Transient,
     UsageError,
     YcsyncError,
 )
@@ -38,6 +40,7 @@ NIGHT = timedelta(hours=12)
 MAX_RETRY_S = 900.0
 BOOK_S = 0.5
 QUICK = 20  # requests of a salon that is filled which go before passes
+UNREACHED_S = 20.0
 # The end of a batch could not be written: its claim is released with the next look at what is held but not done.
 _UNSAID = (DatabaseUnavailable, NoRoom)
 _log = get_logger(__name__)
@@ -63,7 +66,12 @@ class Runner:
     observe: Callable[[Claim, BatchTotals, float], None]
     wake: Callable[[], None]
     crowding: Callable[[Claim], Crowding] = lambda _: Crowding()
+    unreached_at: float | None = None  # monotonic: since when this machine does not reach YCLIENTS, while another one does
     _rests: dict[tuple[int, str], Rest] = field(default_factory=dict)
+
+    def rests(self) -> bool:
+        """Is work to be left to other machines for now?"""
+        return self.unreached_at is not None and clock.monotonic() - self.unreached_at < UNREACHED_S
 
     async def run(self, claim: Claim, worker: int) -> None:
         """Run one batch to its end, and say when the next is due. Raises nothing but cancellation."""
@@ -92,6 +100,7 @@ class Runner:
             )  # fmt: skip
             result = await self._work(batch)
             outcome = "proved" if result.proved else "turn" if batch.gave_way else "more"
+            self.unreached_at = None
             await self.work.finish(claim, worker, self._due_in(batch, result))
             if claim.phase == "stopped":
                 await self.work.unstop(claim.company)
@@ -111,7 +120,8 @@ class Runner:
             await self._denied(claim, worker, exc)
         except YcsyncError as exc:
             detail = str(exc)
-            await self._failed(claim, worker, exc, _code(exc), tally, begun)
+            if not await self._left_to_another(claim, worker, exc):
+                await self._failed(claim, worker, exc, _code(exc), tally, begun)
         except asyncio.CancelledError:
             outcome = "stopped"
             raise
@@ -276,6 +286,19 @@ class Runner:
                 await self._perhaps_gone(claim)
         except _UNSAID:
             self.wake()
+
+    async def _left_to_another(self, claim: Claim, worker: int, error: YcsyncError) -> bool:
+        """A machine that is cut off from YCLIENTS would make every stream fail in turn, though others could do the work."""
+        if not isinstance(error, Transient) or not error.unreached:
+            return False
+        try:
+            left = await self.work.hand_over(claim, worker)
+        except DatabaseError:
+            return False
+        if left:
+            self.unreached_at = clock.monotonic()
+            emit(_log, logs.BATCH_HANDED_OVER, **claim.log_context(), error=error, retry_in_s=UNREACHED_S)
+        return left
 
     async def _denied(self, claim: Claim, worker: int, error: AccessDenied) -> None:
         emit(_log, logs.API_DENIED, **claim.log_context(), status=error.status, error=error)

@@ -18,6 +18,7 @@ from ycsync.errors import ConfigError, DatabaseError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
 from ycsync.scheduler import Scheduler
+from ycsync.service.addresses import Clash, doubled
 from ycsync.service.control import RELOAD_TIMEOUT_S, Beacon
 from ycsync.service.engine import Engine, check_tokens, open_engine
 from ycsync.service.front import Front
@@ -245,12 +246,16 @@ class Daemon:
         """Ask the database how everything stands."""
         watch = Watch(Report(engine.database.named("report")))
         paused, cost_s, said = frozenset[int](), 0.0, False
+        clashes: tuple[Clash, ...] = ()
         while True:
             try:
                 standing = await watch.standing(self.started.yclients.egress)
                 begun = time.thread_time()
                 self.overview.update(standing, engine.current.settings)
                 self.page.update(standing, self.overview.judged)
+                before, clashes = clashes, doubled(standing.workers)
+                for clash in set(clashes) - set(before):
+                    emit(_log, logs.LIMIT_DOUBLED, problem=clash.says, remedy=clash.remedy)
                 cost_s, said = time.thread_time() - begun, False
             except YcsyncError as exc:
                 # That the database is away is said by who works with it; here it may be one statement that it refuses.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from aiohttp import ClientSession
 
 from ycsync import __version__
-from ycsync.api import Api, Attempt, UserToken, new_session
+from ycsync.api import Api, Attempt, UserToken, check_local_address, leaving_address, new_session
 from ycsync.config import Loaded, Settings
 from ycsync.config.secrets import missing_said
 from ycsync.errors import DatabaseUnavailable, NoRoom, UsageError, YcsyncError
@@ -81,10 +81,12 @@ async def open_engine(
     current = Current(loaded.settings if settings is None else settings)
     work = Work(database.named("queue"))
     yclients = loaded.settings.yclients
+    check_local_address(yclients.local_address)
     await work.reap()
 
     async def register() -> int:
-        return await work.register(role, yclients.egress, __version__, info() or {})
+        address = await leaving_address(yclients.base_url, yclients.local_address)
+        return await work.register(role, yclients.egress, __version__, info() or {}, address)
 
     worker = await register()
     timeout_s = yclients.timeout.total_seconds()
@@ -96,7 +98,7 @@ async def open_engine(
     session: ClientSession | None = None
     try:
         await limiter.prepare(yclients.per_second, yclients.per_minute)
-        session = new_session(timeout_s=timeout_s, ca_file=yclients.ca_file)
+        session = new_session(timeout_s=timeout_s, ca_file=yclients.ca_file, local_address=yclients.local_address)
         secrets = loaded.secrets
         partner = secrets.partner_token or ""
         user = UserToken(

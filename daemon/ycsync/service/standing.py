@@ -25,7 +25,8 @@ One object:
   ok             true: all that is on is complete and fresh (exit code 0)
   as_of          when this was true, by the database's clock; all instants are ISO 8601, UTC
   preset         the preset of the configuration
-  services       running services: pid, version, started_at, preset, reload_problem (null: none)
+  services       running services: pid, version, started_at, preset, reload_problem (null: none),
+                 egress, address (of its machine, by which its requests leave; null: not known)
   requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
   paused         company (0: all), since
@@ -221,6 +222,8 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
                 "started_at": instant(worker.started_at),
                 "preset": worker.info.get("preset"),
                 "reload_problem": reload_problem(worker.info),
+                "egress": worker.egress,
+                "address": worker.address,
             }
             for worker in standing.workers
             if worker.role == "service"

@@ -6,7 +6,7 @@ A seeded one, over real HTTP, with the limits, odd types and faults of yclients-
 from __future__ import annotations
 
 from .options import FAULTS, RECOVERABLE_FAULTS, Options
-from .report import Report, Seen, format_report
+from .report import Report, Seen, Traffic, format_report
 from .salon import Salon
 from .server import Simulator, serve
 from .world import World
@@ -19,6 +19,7 @@ __all__ = [
     "Salon",
     "Seen",
     "Simulator",
+    "Traffic",
     "World",
     "format_report",
     "serve",

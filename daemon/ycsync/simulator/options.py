@@ -55,7 +55,7 @@ FAULTS: tuple[str, ...] = (*RECOVERABLE_FAULTS, *RARE_FAULTS, "hang", *REFUSALS,
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Sizes are per salon; times are seconds; 0 means unlimited in `per_second` and `per_minute`.
+    """Sizes are per salon; times are seconds; 0 means unlimited in `per_second` and `per_minute`, each address's.
 
     visits           records (lines of the appointment book), cancelled and future ones included
     latency, jitter  how long each answer takes, and how much it varies; a request is counted on arrival

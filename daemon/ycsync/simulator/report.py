@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -23,6 +23,16 @@ class Seen:
     endpoint: str = "unknown"
     status: int = 0
     kind: str = "pending"
+    address: str = ""  # of the client
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What came from one address; `max_1s` and `max_60s` as in the report."""
+
+    requests: int
+    max_1s: int
+    max_60s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +40,7 @@ class Report:
     """`max_1s` and `max_60s`: the most arrivals in any window of that length, refused requests included.
 
     `repeats` counts requests equal to an earlier one in method, path, query and body; `seconds` is from the
-    first arrival to the last.
+    first arrival to the last. `addresses`: the same figures for each client's address, by which the limit counts.
     """
 
     requests: int
@@ -40,6 +50,7 @@ class Report:
     endpoints: Mapping[str, int]
     repeats: int
     seconds: float
+    addresses: Mapping[str, Traffic] = field(default_factory=dict)
 
 
 class Window:
@@ -69,16 +80,18 @@ class Window:
 
 
 class Budget:
-    """The server's limit. Only accepted requests use it up: a refused one does not prolong the refusal."""
+    """The server's limit for each address. Only accepted requests use it up: a refused one does not prolong the refusal."""
 
     def __init__(self, per_second: int, per_minute: int) -> None:
-        self._limits = tuple((limit, Window(length)) for limit, length in ((per_second, 1.0), (per_minute, 60.0)) if limit)
+        self._limits = tuple((limit, length) for limit, length in ((per_second, 1.0), (per_minute, 60.0)) if limit)
+        self._windows: dict[str, tuple[Window, ...]] = {}
 
-    def take(self, now: float) -> float:
+    def take(self, now: float, address: str = "") -> float:
         """0.0: accepted. Otherwise seconds until a request would be accepted, and nothing is used up."""
-        wait = max((window.wait(now, limit) for limit, window in self._limits), default=0.0)
+        windows = self._windows.setdefault(address, tuple(Window(length) for _, length in self._limits))
+        wait = max((window.wait(now, limit) for (limit, _), window in zip(self._limits, windows, strict=True)), default=0.0)
         if wait <= 0.0:
-            for _, window in self._limits:
+            for window in windows:
                 window.add(now)
             return 0.0
         return wait
@@ -90,6 +103,8 @@ class Meter:
     def __init__(self, log_size: int = 200_000) -> None:
         self.log: deque[Seen] = deque(maxlen=log_size)
         self._second, self._minute = Window(1.0), Window(60.0)
+        self._by_address: dict[str, tuple[Window, Window]] = {}
+        self._of_address: Counter[str] = Counter()
         self._requests = self._repeats = 0
         self._first = self._last = 0.0
         self._answers: Counter[str] = Counter()
@@ -103,6 +118,9 @@ class Meter:
         self._requests += 1
         self._second.add(seen.arrival)
         self._minute.add(seen.arrival)
+        self._of_address[seen.address] += 1
+        for window in self._by_address.setdefault(seen.address, (Window(1.0), Window(60.0))):
+            window.add(seen.arrival)
         self.log.append(seen)
 
     def recognise(self, seen: Seen) -> None:
@@ -126,6 +144,10 @@ class Meter:
             endpoints=dict(self._endpoints.most_common()),
             repeats=self._repeats,
             seconds=self._last - self._first,
+            addresses={
+                address: Traffic(self._of_address[address], second.most, minute.most)
+                for address, (second, minute) in self._by_address.items()
+            },
         )
 
 
@@ -133,10 +155,15 @@ def format_report(report: Report) -> str:
     """A few lines for a person."""
     answers = ", ".join(f"{kind}: {count}" for kind, count in report.answers.items()) or "none"
     endpoints = ", ".join(f"{name}: {count}" for name, count in report.endpoints.items()) or "none"
+    several = report.addresses.items() if len(report.addresses) > 1 else ()
     return "\n".join(
         (
             f"requests   {report.requests} in {report.seconds:.1f} s, {report.repeats} of them repeated",
             f"densest    {report.max_1s} in 1 s, {report.max_60s} in 60 s",
+            *(
+                f"from       {name}: {one.requests}, densest {one.max_1s} in 1 s, {one.max_60s} in 60 s"
+                for name, one in several
+            ),
             f"answers    {answers}",
             f"endpoints  {endpoints}",
         )

@@ -44,8 +44,8 @@ class Simulator:
     monotonic  when requests arrive; time.monotonic, or `clock` when a clock was injected
     gate       an event that is set; clear it and every answer waits until it is set again
 
-    Every request counts in report(); only accepted ones use up the server's own limit, so a client that polls
-    through refusals is seen by the report but is served again as soon as the window has room.
+    Every request counts in report(); only accepted ones use up the server's own limit, which each client's address has
+    alone, so a client that polls through refusals is seen by the report but is served again as soon as the window has room.
     An answer shows one moment between the request's arrival and the answer, chosen at random (seeded).
     """
 
@@ -147,10 +147,12 @@ class Simulator:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         arrival = self._monotonic()
         path = request.path.removeprefix(PREFIX)
-        seen = Seen(arrival, request.method, path, request.query_string, "")
+        peer = request.transport and request.transport.get_extra_info("peername")
+        address = peer[0] if peer else ""
+        seen = Seen(arrival, request.method, path, request.query_string, "", address=address)
         meter = self._meter
         meter.arrive(seen)
-        wait = self._budget.take(arrival)
+        wait = self._budget.take(arrival, address)
         seen.endpoint, numbers, handler = self._endpoints.find(request.method, path)
         if not request.path.startswith(PREFIX + "/"):
             seen.endpoint, handler = "unknown", self._endpoints.find("", "")[2]

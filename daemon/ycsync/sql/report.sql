@@ -60,7 +60,7 @@ from @schema.limiter_slots where egress = $1
 
 -- name: workers
 -- Processes that work the queue and were heard of within the last ten seconds.
-select role, pid, version, egress, started_at, beat_at, info::text as info
+select role, pid, version, egress, started_at, beat_at, info::text as info, host, address, seen_from
 from @schema.workers where beat_at > now() - interval '10 seconds' order by role, started_at
 
 -- name: hour

@@ -13,7 +13,7 @@ select company_id, min(erased_at) as erased_at from @schema.erasures where clien
 -- Takes work that is due, so that no salon starves another: within a priority what has not begun before a first pass that has had
 -- a turn (a small salon never waits for the size of a large one), then the longest overdue.
 -- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
--- no filling, and nothing that failed last, for it may hang.
+-- no filling, and nothing that failed last, for it may hang. A worker that was given up takes nothing until it has a new number.
 with due as (
     select company_id, stream from @schema.sync_status s
     where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
@@ -21,6 +21,7 @@ with due as (
       and (not $5::bool or wanted_at is not null)
       and (not $6::bool or (phase = 'live' and failures = 0))
       and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
+      and exists (select from @schema.workers w where w.id = $1)
     order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
     for update skip locked
 )
@@ -65,6 +66,20 @@ update @schema.sync_status
 set claimed_by = null, claimed_at = null, batches = batches + 1, failures = failures + 1,
     due_at = clock_timestamp() + make_interval(secs => $4::float8), updated_at = clock_timestamp(),
     last_error = $5, error_code = $6, error_since = coalesce(error_since, clock_timestamp()), phase = coalesce($7, phase)
+where company_id = $1 and stream = $2 and claimed_by = $3
+
+-- name: others_reach
+-- Does another service get answers of YCLIENTS while worker $1 does not? Then it is not YCLIENTS that is in trouble.
+select exists (
+    select from @schema.sync_batches b join @schema.workers w on w.id = b.worker_id
+    where b.worker_id <> $1 and w.role = 'service' and w.beat_at > now() - interval '10 seconds'
+      and b.outcome in ('more', 'proved') and b.requests > 0
+      and b.finished_at > now() - interval '1 minute' and b.started_at > now() - interval '10 minutes'
+)
+
+-- name: hand_over
+-- Another service can do what this one cannot: due at once, and no failure of the stream's. $3 worker.
+update @schema.sync_status set claimed_by = null, claimed_at = null, due_at = now()
 where company_id = $1 and stream = $2 and claimed_by = $3
 
 -- name: stop_company
@@ -153,8 +168,9 @@ update @schema.sync_status set phase = 'live', done = 1, expected = 1, last_succ
 where stream = 'companies' and company_id = any ($1::bigint[])
 
 -- name: register
-insert into @schema.workers (role, host, pid, pid_start, egress, version, info)
-values ($1, $2, $3, $4, $5, $6, $7::text::jsonb) returning id
+-- $8 the address of its machine by which its requests leave; $9 true: no pooler stands between, so the session's other end is it.
+insert into @schema.workers (role, host, pid, pid_start, egress, version, info, address, seen_from)
+values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, case when $9::bool then host(inet_client_addr()) end) returning id
 
 -- name: beat
 update @schema.workers set beat_at = clock_timestamp(), info = coalesce($2::text::jsonb, info) where id = $1 returning id
@@ -177,10 +193,17 @@ returning id
 -- name: unclaim
 -- Work of workers that are no more is due again.
 -- Proved before they died (then it is due in the future), it is not asked again, unless a wish came in the middle.
+-- A machine that was cut off in the middle of a page leaves its row locked until the server gives its session up: the rest must
+-- not wait for that.
+with lost as (
+    select company_id, stream from @schema.sync_status s
+    where claimed_by is not null and not exists (select from @schema.workers w where w.id = s.claimed_by)
+    for update skip locked
+)
 update @schema.sync_status s set claimed_by = null, claimed_at = null,
     due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at) then due_at else now() end
-where claimed_by is not null and not exists (select from @schema.workers w where w.id = s.claimed_by)
-returning company_id, stream
+from lost where s.company_id = lost.company_id and s.stream = lost.stream
+returning s.company_id, s.stream
 
 -- name: free_slots
 -- Requests of processes known to be dead: their sockets are closed, so nothing arrives but what is on its way ($2 seconds).
@@ -232,9 +255,14 @@ where claimed_by = $1 and (company_id, stream) not in (select * from unnest($2::
 
 -- name: unwant_dead
 -- Commands that are gone without a word: as above, or the service would keep to a dead command's pace.
+with dead as (
+    select company_id, stream from @schema.sync_status s
+    where options ? 'by' and not exists (select from @schema.workers w where w.id = (s.options->>'by')::bigint)
+    for update skip locked
+)
 update @schema.sync_status s
 set wanted_at = null, priority = 0, options = '{}', due_at = case when due_at is null then null else least(due_at, now()) end
-where options ? 'by' and not exists (select from @schema.workers w where w.id = (s.options->>'by')::bigint)
+from dead where s.company_id = dead.company_id and s.stream = dead.stream
 
 -- name: close_undone
 -- Batches of this worker whose end could not be written (the database was away). $1 worker, $2 and $3: what it does.

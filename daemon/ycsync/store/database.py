@@ -40,7 +40,19 @@ SILENCE_S = (
 HASTE_S = 0.2
 STATEMENTS = 200  # prepared ones a connection keeps
 URL_KEY = "database.url"  # where the address stands, if nothing else is known to say it
-_OPTIONS = {"application_name": "ycsync", "jit": "off"}
+# A machine that is cut off says no good-bye: what its session holds (the rows of the page that it was storing, above all) is
+# free again after so long, and not when the server's system misses it, which takes two hours.
+IDLE_S = 15
+_OPTIONS = {
+    "application_name": "ycsync",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": f"{IDLE_S}s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "20s",
+}
+_IDLE_SQL = f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'"  # where a session's options are not ours
 _FOREIGN_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")  # other programs' words in a URL; PostgreSQL refuses them
 
 _GONE = (
@@ -278,6 +290,8 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: all of it commits, or nothing."""
         async with self._connection() as connection, connection.transaction():
+            if self.pooled:
+                await connection.execute(_IDLE_SQL)
             yield connection
 
     @asynccontextmanager

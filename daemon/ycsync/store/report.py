@@ -50,7 +50,10 @@ class Salon:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """A process that works the queue, heard of within ten seconds. `info`: what it says of itself."""
+    """A process that works the queue, heard of within ten seconds. `info`: what it says of itself.
+
+    `address`: of its machine (`host`), by which its requests leave; `seen_from`: as which one the database sees it.
+    """
 
     role: str
     pid: int
@@ -59,6 +62,9 @@ class Worker:
     started_at: datetime
     beat_at: datetime
     info: dict[str, Any]
+    host: str = ""
+    address: str | None = None
+    seen_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,8 +154,8 @@ class Work:
         self._command: int | None = None  # this process as a worker that wishes, once it has
         self._followed = 0.0
 
-    async def register(self, role: str, egress: str, version: str, info: dict[str, object]) -> int:
-        """Announce this process; returns the worker's id."""
+    async def register(self, role: str, egress: str, version: str, info: dict[str, object], address: str | None = None) -> int:
+        """Announce this process; returns the worker's id. `address`: of this machine, by which its requests leave."""
         pid = os.getpid()
         return int(
             await self._database.fetchval(
@@ -167,6 +167,8 @@ class Work:
                 egress,
                 version,
                 json.dumps(info),
+                address,
+                not self._database.pooled,
             )
         )
 
@@ -278,6 +280,13 @@ class Work:
     ) -> None:
         """The batch failed: say what happened, and try again in so many seconds (None: not by itself)."""
         await self._database.execute(self._sql["fail"], claim.company, claim.stream, worker, due_in_s, error, code, phase)
+
+    async def hand_over(self, claim: Claim, worker: int) -> bool:
+        """This machine does not reach YCLIENTS: if another service does, it gets the work, and True is returned."""
+        if not await self._database.fetchval(self._sql["others_reach"], worker):
+            return False
+        await self._database.execute(self._sql["hand_over"], claim.company, claim.stream, worker)
+        return True
 
     async def stop_company(self, company: int, due_in_s: float, error: str, code: str) -> None:
         """Rights or licence: all streams of the salon stop, and are tried again in so many seconds."""

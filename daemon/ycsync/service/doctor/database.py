@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from ycsync.config import Loaded
+from ycsync.api import leaving_address
+from ycsync.config import Loaded, Yclients
 from ycsync.errors import ForeignSchema, NewerSchema, YcsyncError
+from ycsync.service.addresses import clashes
 from ycsync.service.doctor.finding import Finding, Findings, Level
 from ycsync.service.runtime import Server
 from ycsync.store import health
@@ -17,7 +19,8 @@ from ycsync.store.database import Database, connect
 from ycsync.store.embedded import default_root, exists
 from ycsync.store.endpoint import endpoint_of, is_local
 from ycsync.store.migrate import is_current
-from ycsync.store.report import Report
+from ycsync.store.report import Report, Worker
+from ycsync.store.work import this_host
 
 FEW_PLACES = 12  # connections that the service opens at most
 SKEW_S = 5.0
@@ -65,7 +68,7 @@ async def look(loaded: Loaded) -> AsyncIterator[Looked]:
                 server.start(), loaded.settings.database.schema_name, size=4, url_from=loaded.database_url_from
             )
             await _server(looked, loaded, database, embedded)
-            await _schema(looked, database, loaded.settings.yclients.egress)
+            await _schema(looked, database, loaded.settings.yclients)
             looked.database = database
         except YcsyncError as error:
             looked.say("fail", str(error), (None if embedded else endpoint_of(loaded.database_url).hint) or "")
@@ -141,7 +144,7 @@ async def _server(looked: Looked, loaded: Loaded, database: Database, embedded: 
         )  # fmt: skip
 
 
-async def _schema(looked: Looked, database: Database, egress: str) -> None:
+async def _schema(looked: Looked, database: Database, yclients: Yclients) -> None:
     made = await health.schema(database)
     try:
         current = await is_current(database)
@@ -159,9 +162,14 @@ async def _schema(looked: Looked, database: Database, egress: str) -> None:
             )
         return
     looked.usable = looked.writable
-    standing = await Report(database).standing(egress)
+    standing = await Report(database).standing(yclients.egress)
     looked.paused = frozenset(standing.pauses)
     looked.say("ok", f"schema {database.schema} is up to date")
     if standing.pauses:
         which = "all salons" if 0 in standing.pauses else ", ".join(f"salon {company}" for company in standing.pauses)
         looked.say("warn", f"requests are paused by command: {which}", "ycsync resume")
+    # As it would be with a service that is started with these settings.
+    address = await leaving_address(yclients.base_url, yclients.local_address)
+    here = Worker("service", 0, "", yclients.egress, standing.now, standing.now, {}, this_host(), address)
+    for clash in clashes((*standing.workers, here)):
+        looked.say("fail" if clash.kind == "doubled" else "warn", clash.says, clash.remedy)

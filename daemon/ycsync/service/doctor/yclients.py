@@ -13,9 +13,11 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from ycsync.api import Api
-from ycsync.config import Loaded, Yclients
-from ycsync.errors import AccessDenied, ApiError, Throttled
+from ycsync.api import Api, check_local_address
+from ycsync.api.leaving import family_of
+from ycsync.config import Loaded, Settings, Yclients
+from ycsync.errors import AccessDenied, ApiError, Throttled, YcsyncError
+from ycsync.plan.cost import KEYS_DO_NOT_HELP, addresses_needed
 from ycsync.service import census
 from ycsync.service.doctor.database import Looked
 from ycsync.service.doctor.finding import Finding, Findings
@@ -45,11 +47,26 @@ def limits(yclients: Yclients) -> Findings:
     return [Finding("config", "warn", says, f"Write at most per_minute: {most[0]} and per_second: {most[1]}, and reload.")]
 
 
+def budget(settings: Settings, salons: int) -> Findings:
+    """Do so many salons fit what one address may send?"""
+    a_minute = min(settings.active.per_minute, settings.yclients.per_minute)
+    needed = addresses_needed(salons, settings.streams, a_minute)
+    if needed == 1:
+        return []
+    says = f"to keep {salons} salons fresh takes {needed} IP addresses of {a_minute} requests a minute each"
+    return [Finding("limit", "warn", says, f"{KEYS_DO_NOT_HELP}; or a longer cadence in `streams`.")]
+
+
 async def reach(loaded: Loaded) -> Findings:
     """Name, connection and certificate; costs no request."""
     yclients = loaded.settings.yclients
     parts = urlsplit(yclients.base_url)
     host, encrypted = parts.hostname or "", parts.scheme == "https"
+    local = yclients.local_address
+    try:
+        check_local_address(local)
+    except YcsyncError as error:
+        return [Finding("network", "fail", str(error))]
     port = parts.port or (443 if encrypted else 80)
     try:
         context = ssl.create_default_context(cafile=yclients.ca_file) if encrypted else None
@@ -58,7 +75,10 @@ async def reach(loaded: Loaded) -> Findings:
         return [Finding("network", "fail", says, "Name a file of PEM certificates, or leave the key out.")]
     try:
         async with asyncio.timeout(CONNECT_S):
-            _, writer = await asyncio.open_connection(host, port, ssl=context)
+            family = socket.AF_UNSPEC if local is None else family_of(local)
+            _, writer = await asyncio.open_connection(
+                host, port, ssl=context, family=family, local_addr=None if local is None else (local, 0)
+            )
     except socket.gaierror:
         return [
             Finding(
@@ -148,10 +168,11 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
         said = Finding("tokens", "ok", says)
         if not wanted:
             said = Finding("tokens", "fail", census.NO_SALON, census.GIVE_ACCESS)
+        enough = budget(loaded.settings, len(wanted))
         # A salon that the list does not name may be reached all the same: those first.
         chosen = sorted((one for one in wanted if one not in looked.paused), key=lambda one: one in managed.salons)[:most]
         unlisted = frozenset(chosen) - managed.salons.keys()
-        return [*clock(managed.server_time), said, *await _salons(api, chosen, unlisted, len(wanted), within_s)]
+        return [*clock(managed.server_time), said, *enough, *await _salons(api, chosen, unlisted, len(wanted), within_s)]
 
 
 def clock(server_time: datetime | None) -> Findings:
