@@ -28,9 +28,11 @@ from ycsync.model.streams import DECLARED
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ENDPOINTS = (
-    "auth", "companies", "company", "services", "service_categories", "staff", "clients", "clients_search", "records",
-    *DECLARED,
+    "auth", "companies", "company", "services", "service_categories", "staff", "clients", "clients_search", "clients_by_id",
+    "client", "records", "record", "hooks_settings", *DECLARED,
 )  # fmt: skip
+QUEUED = "hooks"  # what webhooks told is fetched in batches too, though it is no stream
+HOOK_RESULTS = ("queued", "ignored", "refused", "lost")
 REQUEST_OUTCOMES = ("ok", "throttled", "transient", "denied", "missing", "rejected")
 BATCH_OUTCOMES = ("more", "turn", "proved", "failed", "denied", "stopped", "fenced", "lost")
 EFFECTS = ("inserted", "changed", "deleted", "quarantined")
@@ -68,7 +70,8 @@ class StreamState:
 class Told:
     """What the database told. `used`: requests in the last 1 s and 60 s; `blocked_s`: so long nothing leaves yet.
 
-    `paused`: a command holds all requests; `paused_salons`: or those of so many salons.
+    `paused`: a command holds all requests; `paused_salons`: or those of so many salons. `hints`: what webhooks told and is not
+    fetched yet.
     """
 
     streams: tuple[StreamState, ...]
@@ -76,6 +79,7 @@ class Told:
     blocked_s: float = 0.0
     paused: bool = False
     paused_salons: int = 0
+    hints: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,15 @@ class Metrics:
             buckets=_DATABASE_SECONDS,
             registry=registry,
         )
+        self._hooks = Counter(
+            "ycsync_hooks", "Webhooks that came with the right secret, by what became of them.", ("result",), registry=registry
+        )
+        self._hook_s = Histogram(
+            "ycsync_hook_duration_seconds",
+            "From a webhook until what it told was committed.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         build = Gauge("ycsync_build_info", "1; the label tells the version that runs.", ("version",), registry=registry)
         build.labels(version).set(1)
         # What stands before each value, kept: making and checking it anew is most of what prometheus_client's own text costs.
@@ -147,7 +160,9 @@ class Metrics:
             self._latency.labels(endpoint)
             for outcome in REQUEST_OUTCOMES:
                 self._requests.labels(endpoint, outcome)
-        for stream in STREAMS:
+        for result in HOOK_RESULTS:
+            self._hooks.labels(result)
+        for stream in (*STREAMS, QUEUED):
             for one in (self._retries, self._reread, self._batch_s):
                 one.labels(stream)
             for outcome in BATCH_OUTCOMES:
@@ -163,15 +178,32 @@ class Metrics:
             self._throttles.inc()
 
     def batch(
-        self, stream: str, outcome: str, seconds: float, *, retries: int, rows: Mapping[str, int], reread: int = 0
+        self,
+        stream: str,
+        outcome: str,
+        seconds: float,
+        *,
+        retries: int,
+        rows: Mapping[str, int],
+        reread: int = 0,
+        waited: Iterable[float] = (),
     ) -> None:
-        """One batch ended; `rows`: effect (inserted, changed, deleted, quarantined) -> how many; `reread`: pages."""
+        """One batch ended; `rows`: effect (inserted, changed, deleted, quarantined) -> how many; `reread`: pages.
+
+        `waited`: how long each hint of a webhook waited that it answered.
+        """
+        for waited_s in waited:
+            self._hook_s.observe(waited_s)
         self._batches.labels(stream, outcome).inc()
         self._batch_s.labels(stream).observe(seconds)
         self._retries.labels(stream).inc(retries)
         self._reread.labels(stream).inc(reread)
         for effect, count in rows.items():
             self._rows.labels(stream, effect).inc(count)
+
+    def hook(self, result: str, count: int = 1) -> None:
+        """So many webhooks came; `result`: one of HOOK_RESULTS."""
+        self._hooks.labels(result).inc(count)
 
     def database(self, operation: str, seconds: float) -> None:
         """The database was used once; `operation`: one of OPERATIONS."""
@@ -284,6 +316,7 @@ def _of_database(told: Told, age_s: float) -> Iterator[Metric]:
     )
     yield _gauge("ycsync_paused", "1 while a command holds all requests.", told.paused)
     yield _gauge("ycsync_paused_salons", "Single salons whose requests a command holds.", told.paused_salons)
+    yield _gauge("ycsync_hooks_waiting", "Things that webhooks named and that are not fetched yet.", told.hints)
     streams = Metric("ycsync_streams", "Streams of all salons, by state: a stream is in exactly one.", "gauge")
     longest = Metric(
         "ycsync_lag_max_seconds",

@@ -15,7 +15,8 @@ from ycsync.sql import migrations
 
 RUNNER = CliRunner()
 TABLES = (
-    "clients", "companies", "history_queue", "quarantine", "record_services", "records", "sweep_missing", "sync_batches",
+    "clients", "companies", "history_queue", "hooks", "hooks_heard", "quarantine", "record_services", "records",
+    "sweep_missing", "sync_batches",
     "sync_status",
 )  # fmt: skip
 
@@ -39,6 +40,9 @@ def filled(database_url: str) -> str:
             f"({company}, 'records', '7', 'odd', '{{\"client\": {{\"id\": 700012}}}}', now(), now())",
             f"insert into yclients.sweep_missing values ({company}, 'clients', 70001, now())",
             f"insert into yclients.history_queue values ({company}, 0, 70001)",
+            "insert into yclients.hooks (company_id, resource, resource_id, status, received) "
+            f"values ({company}, 'client', 70001, 'update', 1)",
+            f"insert into yclients.hooks_heard values ({company}, now())",
         )
     return database_url
 
@@ -177,6 +181,18 @@ def test_pause_and_resume(config: Path, filled: str) -> None:
     assert values(filled, query) == [(4002,)]
     again = call(config, "resume", "--company", "4001")
     assert "Not paused: salon 4001" in again.stdout
+
+
+def test_what_yclients_took_away_is_asked_again_only_by_name(config: Path, filled: str) -> None:
+    sql(filled, "insert into yclients.pauses (company_id, reason) values (4001, 'uninstalled'), (4002, null)")
+    told = call(config, "status").stdout
+    assert "PAUSED    salon 4001, in YCLIENTS the application was taken out of this salon" in told
+    assert "`ycsync resume --company 4001`" in told
+    all_others = call(config, "resume")
+    assert (all_others.exit_code, values(filled, "select company_id from yclients.pauses")) == (0, [(4001,)])
+    assert "Still held: salon 4001" in all_others.stdout
+    assert call(config, "resume", "--company", "4001").exit_code == 0
+    assert values(filled, "select company_id from yclients.pauses") == []
 
 
 def test_a_dry_run_reckons_with_the_pass_that_would_be_made(config: Path, filled: str) -> None:

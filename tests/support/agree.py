@@ -94,7 +94,9 @@ async def of_place(place: Place, settings: Settings, *, service: bool = True, lo
     voices = Voices()
     connection = await asyncpg.connect(place.database_url)
     try:
-        found = await connection.fetch("select * from yclients.sync_status where due_at is not null or claimed_by is not null")
+        found = await connection.fetch(
+            "select * from yclients.sync_status where (due_at is not null or claimed_by is not null) and stream <> 'hooks'"
+        )
     finally:
         await connection.close()
     voices.rows = {(row["company_id"], row["stream"]): dict(row) for row in found}

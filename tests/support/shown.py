@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ycsync.config import Http
-from ycsync.web import Events, FirstWords, Health, Query, Refusal, Web
+from ycsync.web import Ears, Events, FirstWords, Health, Query, Refusal, Web
 
 TOKEN = "an-admin-token-for-tests"
 
@@ -68,7 +68,7 @@ class Shown:
         return Events(lambda: self.state)
 
 
-def served(port: int, shown: Shown | None = None, events: Events | None = None) -> Web:
+def served(port: int, shown: Shown | None = None, events: Events | None = None, ears: Ears | None = None) -> Web:
     """A web server of it on loopback."""
     shown = Shown() if shown is None else shown
-    return Web(Http(port=port), shown, shown, shown.events() if events is None else events)
+    return Web(Http(port=port), shown, shown, shown.events() if events is None else events, ears)

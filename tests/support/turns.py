@@ -38,19 +38,22 @@ class Turns:
 
     async def _all(self, what: str) -> None:
         await self.house.database.execute(
-            f"update {self.house.database.schema}.sync_status set {what} where due_at is not null and claimed_by is null"
+            f"update {self.house.database.schema}.sync_status set {what} "
+            "where due_at is not null and claimed_by is null and stream <> 'hooks'"
         )
 
     async def _due(self) -> bool:
         query = (
-            f"select 1 from {self.house.database.schema}.sync_status where claimed_by is not null or due_at <= now() limit 1"
+            f"select 1 from {self.house.database.schema}.sync_status "
+            "where claimed_by is not null or (due_at <= now() and stream <> 'hooks') limit 1"
         )
         return await self.house.database.fetchval(query) is not None
 
     async def rows(self) -> dict[tuple[int, str], dict[str, Any]]:
         """sync_status by salon and stream; without the rows that are switched off."""
         found = await self.house.database.fetch(
-            f"select * from {self.house.database.schema}.sync_status where due_at is not null or (stream = 'companies')"
+            f"select * from {self.house.database.schema}.sync_status "
+            "where (due_at is not null or stream = 'companies') and stream <> 'hooks'"
         )
         return {(row["company_id"], row["stream"]): dict(row) for row in found}
 

@@ -154,8 +154,10 @@ def _watch_requests(points: Points) -> None:
             forget(self, None)  # a list: all its answers are in this commit
         return effect
 
-    async def watched_finish(self: Work, claim: Claim, worker: int, due_in_s: float | None) -> None:
-        await finish(self, claim, worker, due_in_s)
+    async def watched_finish(
+        self: Work, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None
+    ) -> None:
+        await finish(self, claim, worker, due_in_s, cadence_s)
         if claim.stream == "companies":
             # The list of salons is in hand until the salons that it names have begun.
             for batch, pages in points.asked.items():

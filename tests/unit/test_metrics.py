@@ -72,6 +72,10 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
         endpoints.clients_search(1, Ask(1, 1)).endpoint,
         endpoints.records(1, Window(), 1).endpoint,
         *(endpoints.declared(stream, 1).endpoint for stream in DECLARED.values()),
+        endpoints.clients_by_id(1, [1]).endpoint,
+        endpoints.client(1, 1).endpoint,
+        endpoints.record(1, 1).endpoint,
+        endpoints.hooks_settings(1).endpoint,
         *(getattr(endpoints, name)(CompanyId(1)).endpoint for name in ("company", "services", "service_categories", "staff")),
     }
     assert made == set(metrics.ENDPOINTS) - {"auth"}

@@ -200,6 +200,7 @@ class Api:
             answer.envelope is not None
             and answer.outcome.kind == "ok"
             and answer.envelope.single
+            and not request.keyless
             and b'"id"' not in answer.envelope.rows[0]
         ):
             # It is no row: to take it for one of a list would prove that nothing else is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -26,6 +27,7 @@ class Request:
     path: str
     params: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
+    keyless: bool = False  # the answer is no row: it has no id
 
     @property
     def method(self) -> str:
@@ -123,3 +125,24 @@ def declared(
     if changed_after is not None:
         params.append(("changed_after", changed_after))
     return Request(stream.name, company_id, stream.path.format(company=company_id), (*params, *more))
+
+
+def clients_by_id(company_id: int, ids: Sequence[int]) -> Request:
+    """Full cards of these clients. A filter that matches nobody may be left out by the server: then others come."""
+    params = [("page", "1"), ("count", str(len(ids))), *(("id[]", str(one)) for one in ids)]
+    return Request("clients_by_id", company_id, f"/clients/{company_id}", tuple(params))
+
+
+def client(company_id: int, client_id: int) -> Request:
+    """One full card."""
+    return Request("client", company_id, f"/client/{company_id}/{client_id}")
+
+
+def record(company_id: int, record_id: int) -> Request:
+    """One visit."""
+    return Request("record", company_id, f"/record/{company_id}/{record_id}", (("include_finance_transactions", "1"),))
+
+
+def hooks_settings(company_id: int, settings: bytes | None = None) -> Request:
+    """To which addresses a salon's webhooks go; with `settings`, a JSON object, all of it is replaced by them."""
+    return Request("hooks_settings", company_id, f"/hooks_settings/{company_id}", (), settings, keyless=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from ycsync import __version__
-from ycsync.cli import config, database, doctor, inspect, plan, service, simulate, sync
+from ycsync.cli import config, database, doctor, hooks, inspect, plan, service, simulate, sync
 
 app = typer.Typer(
     name="ycsync",
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (service, sync, inspect, plan, doctor, config, simulate, database):
+for module in (service, sync, inspect, plan, doctor, hooks, config, simulate, database):
     module.register(app)
 
 

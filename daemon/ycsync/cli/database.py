@@ -12,6 +12,7 @@ from ycsync.cli.reading import reading
 from ycsync.config import Loaded
 from ycsync.errors import UsageError
 from ycsync.service.runtime import Server
+from ycsync.service.standing import REASONS
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate as migrate_schema
 from ycsync.store.report import Report
@@ -79,11 +80,15 @@ def resume(company: CompaniesOption = None, config: ConfigOption = None) -> int:
 async def _resume(loaded: Loaded, companies: tuple[int, ...]) -> int:
     async with reading(loaded) as database:
         work = Work(database)
-        paused = await work.pauses()
+        paused, reasons = await work.pauses(), await work.reasons()
         if companies and 0 in paused:
             raise UsageError("all salons are paused, not single ones: `ycsync resume` without --company lets all go on.")
         await work.resume(companies or (0,))
-    if not (paused if not companies else set(companies) & paused.keys()):
+    kept = sorted(reasons) if not companies else []
+    for one in kept:
+        why = REASONS.get(reasons[one], reasons[one])
+        print(f"Still held: salon {one} (in YCLIENTS {why}); `ycsync resume --company {one}` asks it again.")
+    if not (paused.keys() - set(kept) if not companies else set(companies) & paused.keys()):
         print(f"Not paused: {_names(companies)}; nothing was changed.")
         return 0
     print(f"Resumed: {_names(companies)}.")

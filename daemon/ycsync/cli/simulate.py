@@ -51,6 +51,9 @@ def simulate(
     records_cap: Annotated[int, typer.Option(help="Most visits on a page.")] = 1000,
     partner_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
     user_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
+    hook_delay: Annotated[str, typer.Option(help="From a change to its webhook, which goes to this machine only.")] = "5s",
+    hook_loss: Annotated[float, typer.Option(min=0, max=1, help="Share of webhooks that are never sent.")] = 0.0,
+    hook_double: Annotated[float, typer.Option(min=0, max=1, help="Share of webhooks that are sent twice.")] = 0.0,
     config: ConfigOption = None,
 ) -> int:
     """The YCLIENTS simulator alone; it stops with Ctrl-C and says what it saw. It needs no configuration."""
@@ -60,6 +63,7 @@ def simulate(
         latency=_seconds(latency), jitter=_seconds(jitter),
         faults=faults, churn=churn, per_second=per_second, per_minute=per_minute, records_cap=records_cap,
         partner_token=partner_token, user_token=user_token,
+        hook_delay=_seconds(hook_delay), hook_loss=hook_loss, hook_double=hook_double,
     )  # fmt: skip
     started: list[Simulator] = []
 

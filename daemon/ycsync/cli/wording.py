@@ -81,6 +81,10 @@ def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
     for company, since in standing.pauses.items():
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())
+        if (reason := standing.reasons.get(company)) is not None:
+            again = f"`ycsync resume --company {company}` asks it again"
+            lines.append(f"PAUSED    {which}, in YCLIENTS {view.REASONS.get(reason, reason)}, for {age}; {again}")
+            continue
         lines.append(f"PAUSED    {which}, for {age}; `ycsync resume` lets requests leave again")
     for company, since in standing.erased.items():
         lines.append(f"ERASED    salon {company}, on {since:%Y-%m-%d}: it is not read again until `ycsync db readmit`")

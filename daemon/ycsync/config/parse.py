@@ -34,6 +34,7 @@ from ycsync.config.settings import (
     MAX_BATCH_SIZE,
     DatabaseSettings,
     History,
+    Hooks,
     Http,
     Log,
     LogLevel,
@@ -94,6 +95,7 @@ def _settings(root: Section) -> Settings:
         database=_database(root.section("database")),
         streams=_streams(root.section("streams")),
         http=_http(root.section("http")),
+        hooks=_hooks(root.section("hooks")),
         log=_log(root.section("log")),
         presets=presets,
         history=root.value("history", "auto", one_of(_HISTORIES)),
@@ -197,6 +199,33 @@ def _hosts(section: Section) -> tuple[str, ...]:
             section.problems.append(Problem(line_of(node), section.name("hosts"), message))
         names[name] = None
     return tuple(names)
+
+
+def _hooks(section: Section) -> Hooks:
+    default = Hooks()
+    read = Hooks(
+        url=section.value("url", default.url, lambda node: None if is_null(node) or is_false(node) else _hooks_url(text(node))),
+        reconcile=section.value("reconcile", default.reconcile, duration(_SECOND, _DAY)),
+    )
+    section.reject_unknown()
+    return read
+
+
+def _hooks_url(url: str) -> str:
+    parts = _split(url)
+    if parts is None or parts.scheme not in {"http", "https"} or not parts.hostname or not url.isprintable() or " " in url:
+        raise UsageError("must be the https:// address by which YCLIENTS reaches this service, as in https://sync.example.org")
+    try:
+        _ = parts.port
+    except ValueError:
+        raise UsageError("the port must be a number from 0 to 65535") from None
+    if "@" in parts.netloc or parts.query or parts.fragment or url.endswith(("?", "#")):
+        raise UsageError("must hold no user, password, `?` or `#`")
+    if "hooks" in parts.path.split("/"):
+        raise UsageError("must be the address without /hooks/ and what follows: the secret is kept elsewhere")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise UsageError("plain http would show the secret to the network: use https (http only for localhost)")
+    return url.rstrip("/")
 
 
 def _log(section: Section) -> Log:

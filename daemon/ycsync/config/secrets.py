@@ -19,7 +19,9 @@ from ycsync.errors import ConfigError, Problem, UsageError
 
 _LONGEST: Final = 16_384
 _SHORTEST_ADMIN: Final = 16
+_LONGEST_HOOK: Final = 200
 # What may stand in `Authorization: Bearer <token>, User <token>`: visible ASCII, and no comma.
+_IN_A_PATH: Final = re.compile(r"[A-Za-z0-9_-]+")
 _TOKEN: Final = re.compile(r"[!-+\--~]+")
 FOLDER: Final = "credentials"  # beside the configuration
 SALON_TOKENS: Final = "salon_tokens"  # of many salons, see `tokens`
@@ -34,6 +36,7 @@ _PLACES: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "password": ("YCLIENTS_PASSWORD", "yclients_password"),
         "database_url": ("YCSYNC_DATABASE_URL", "database_url"),
         "admin_token": ("YCSYNC_ADMIN_TOKEN", "admin_token"),
+        "hook_secret": ("YCSYNC_HOOK_SECRET", "hook_secret"),
     }
 )
 """Each secret's variable and file."""
@@ -49,6 +52,7 @@ class Secrets:
     password: str | None = None
     database_url: str | None = None
     admin_token: str | None = None  # of the status page; None: it changes nothing
+    hook_secret: str | None = None  # in the address of the webhooks; None: none is taken
     folder: Path = field(default=Path(FOLDER), compare=False)  # where whoever writes a secret writes its file
     database_url_from: str = field(default="", compare=False)  # the variable, or the file
 
@@ -175,6 +179,15 @@ def _check_admin(value: str) -> None:
         )
 
 
+def _check_hook(value: str) -> None:
+    _check_unquoted(value)
+    if not _IN_A_PATH.fullmatch(value) or not _SHORTEST_ADMIN <= len(value) <= _LONGEST_HOOK:
+        raise UsageError(
+            f"must be {_SHORTEST_ADMIN} to {_LONGEST_HOOK} letters, digits, - and _ that nobody guesses, "
+            "as `head -c 24 /dev/urandom | base64 | tr +/ -_` makes them"
+        )
+
+
 def _check_url(value: str) -> None:
     _check_unquoted(value)
     check_database_url(value)
@@ -196,5 +209,6 @@ _CHECKS: Final[Mapping[str, Callable[[str], object]]] = MappingProxyType(
         "user_token": check_token,
         "database_url": _check_url,
         "admin_token": _check_admin,
+        "hook_secret": _check_hook,
     }
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import time, timedelta
 from types import MappingProxyType
 from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from ycsync.config.durations import format_duration
 from ycsync.errors import UsageError
@@ -136,6 +137,22 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """Webhooks. `url`: where YCLIENTS reaches this service, without a path of its own; None: none are expected.
+
+    `reconcile`: how often changes are looked for all the same in a salon whose webhooks come.
+    """
+
+    url: str | None = None
+    reconcile: timedelta = timedelta(minutes=30)
+
+    @property
+    def host(self) -> str | None:
+        """The name in `url`, in lower case."""
+        return None if self.url is None else urlsplit(self.url).hostname
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     level: LogLevel = "info"
 
@@ -166,6 +183,7 @@ class Settings:
     database: DatabaseSettings = field(default_factory=DatabaseSettings)
     streams: Mapping[str, timedelta | None] = field(default_factory=lambda: DEFAULT_STREAMS)  # None: off
     http: Http = field(default_factory=Http)
+    hooks: Hooks = field(default_factory=Hooks)
     log: Log = field(default_factory=Log)
     presets: Mapping[str, Preset] = field(default_factory=lambda: BUILT_IN_PRESETS)
     history: History = "auto"

@@ -80,7 +80,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "size": "rows a page from now on",
         "state": "`running`: started by this process; `shared`: by another",
         "status": "the HTTP status; 0: no answer",
-        "stream": "what is fetched: clients, records, services, staff, companies",
+        "stream": "what is fetched: clients, records, services, staff, companies; hooks: what webhooks told",
         "streams": "streams that are on",
         "suppressed": "so many lines like this one were left out before it: of its event, salon and stream, and of its event "
         "where all salons together had too many",
@@ -223,6 +223,25 @@ ERASURE_DONE = Event(
     "erasure.done", "info", "a command erased a client or a salon; the table `erasures` has the line", ("scope", "rows"),
 )  # fmt: skip
 ERASURE_LIFTED = Event("erasure.lifted", "info", "what was erased may be read again", ("scope",))
+HOOKS_LOST = Event(
+    "hooks.lost", "warning", "webhooks came and could not be kept; what they told is looked for when the database is back",
+    ("count",), "The database or the way to it; YCLIENTS does not send them again, and nothing needs to be done for them.",
+)  # fmt: skip
+HOOKS_LOSSY = Event(
+    "hooks.lossy",
+    "info",
+    "a delta found changes that no webhook had told: for a while changes are looked for as without them",
+    ("count",),
+)
+HOOKS_UNCONFIRMED = Event(
+    "hooks.unconfirmed", "warning", "something is said to be deleted, and no read could confirm it: it stays until the night's "
+    "sweep", ("count", "reason"), "Nothing. If it lasts: does YCLIENTS still answer for single clients and visits?",
+)  # fmt: skip
+SALON_ENDED = Event(
+    "salon.ended", "warning", "YCLIENTS says that the application was taken out of a salon, or that it froze the salon: "
+    "nothing is asked there any more", ("reason",),
+    "If it is wanted again: install the application in YCLIENTS, then `ycsync resume --company ID`.",
+)  # fmt: skip
 UNEXPECTED = Event(
     "unexpected", "error", "a fault of ycsync; the work is tried again", ("task",),
     "Please report it with its `exception` and `frames`, which hold no data.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ycsync.model.catalogue import parse_companies, parse_service_categories, parse_services, parse_staff
 from ycsync.model.clients import parse_clients
 from ycsync.model.envelope import Envelope, MalformedBody, decode_envelope
+from ycsync.model.hooks import Ended, Heard, Hint, NotAHook, one_of_each, parse_hooks
 from ycsync.model.ids import (
     STREAMS,
     ActivityId,
@@ -41,8 +42,12 @@ __all__ = [
     "ClientId",
     "Company",
     "CompanyId",
+    "Ended",
     "Envelope",
+    "Heard",
+    "Hint",
     "MalformedBody",
+    "NotAHook",
     "Parsed",
     "Record",
     "RecordId",
@@ -61,8 +66,10 @@ __all__ = [
     "VisitId",
     "decode_envelope",
     "normalise_phone",
+    "one_of_each",
     "parse_clients",
     "parse_companies",
+    "parse_hooks",
     "parse_records",
     "parse_service_categories",
     "parse_services",

@@ -28,14 +28,16 @@ from ycsync.errors import (
 )
 from ycsync.logs import emit, get_logger
 from ycsync.model.streams import DECLARED
+from ycsync.plan import reconcile
 from ycsync.scheduler.wanted import Wanted
 from ycsync.store.pages import Pages
-from ycsync.store.work import BatchTotals, Claim, Work
+from ycsync.store.work import HINTED, HOOKS, BatchTotals, Claim, Work
 from ycsync.sync import Batch, Result, run_batch, run_companies
-from ycsync.sync.batch import PRECEDENCE, Crowding
+from ycsync.sync.batch import Crowding
 
 DENIED_S = 3600.0
 UNKNOWN_S = 60.0
+RECONCILED = ("clients", "records")  # streams of which webhooks tell each change
 NIGHT = timedelta(hours=12)
 MAX_RETRY_S = 900.0
 BOOK_S = 0.5
@@ -93,7 +95,8 @@ class Runner:
                 return
             rest = self._rest(claim, settings, begun)
             batch = self._batch(claim, settings, zone, tally, rest)
-            batch_id = await self.work.open_batch(claim, settings.preset, worker)
+            if claim.stream != HOOKS:  # most of them cost no request: those that do are written down when they end
+                batch_id = await self.work.open_batch(claim, settings.preset, worker)
             emit(
                 _log, logs.BATCH_STARTED, **batch.where, batch=batch_id, preset=settings.preset,
                 units=batch.units, expected=claim.expected, done=claim.done,
@@ -101,7 +104,10 @@ class Runner:
             result = await self._work(batch)
             outcome = "proved" if result.proved else "turn" if batch.gave_way else "more"
             self.unreached_at = None
-            await self.work.finish(claim, worker, self._due_in(batch, result))
+            due_in_s = self._due_in(batch, result)
+            await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result))
+            if result.proved and claim.heard_s is not None:
+                batch.waited.append(claim.heard_s + clock.monotonic() - begun)
             if claim.phase == "stopped":
                 await self.work.unstop(claim.company)
             self._say(batch, batch_id, result, clock.monotonic() - begun)
@@ -131,25 +137,18 @@ class Runner:
             emit(_log, logs.UNEXPECTED, **claim.log_context(), task="batch", error=exc, exc_info=exc)
             await self._failed(claim, worker, exc, "unexpected", tally, begun)
         finally:
-            if batch_id is not None:
-                await self._close(claim, batch, batch_id, outcome, tally, detail, clock.monotonic() - begun)
+            if batch_id is not None or (claim.stream == HOOKS and (tally.requests or outcome != "proved")):
+                await self._close(claim, worker, batch, batch_id, outcome, tally, detail, clock.monotonic() - begun)
+            elif batch is not None and claim.stream == HOOKS:
+                self.observe(claim, _totals(batch, outcome, tally, detail), clock.monotonic() - begun)
 
     async def _close(
-        self, claim: Claim, batch: Batch | None, batch_id: int, outcome: str, tally: Tally, detail: str | None, s: float
-    ) -> None:
-        rows = 0 if batch is None else batch.effect.inserted + batch.effect.changed + batch.effect.deleted
-        effects: dict[str, int] = {}
-        if batch is not None:
-            done = batch.effect
-            effects = {
-                "inserted": done.inserted, "changed": done.changed, "deleted": done.deleted, "quarantined": done.quarantined,
-            }  # fmt: skip
-        reread = 0 if batch is None else batch.reread
-        totals = BatchTotals(
-            outcome, tally.requests, rows, tally.errors, tally.retries, tally.throttled, detail, effects, reread
-        )  # fmt: skip
+        self, claim: Claim, worker: int, batch: Batch | None, batch_id: int | None, outcome: str, tally: Tally,
+        detail: str | None, s: float,
+    ) -> None:  # fmt: skip
+        totals = _totals(batch, outcome, tally, detail)
         self.observe(claim, totals, s)
-        closing = asyncio.ensure_future(self.work.close_batch(batch_id, totals))
+        closing = asyncio.ensure_future(self._book(claim, worker, batch, batch_id, totals))
         try:
             async with asyncio.timeout(BOOK_S):
                 await asyncio.shield(closing)
@@ -160,6 +159,11 @@ class Runner:
             await asyncio.wait((closing,), timeout=BOOK_S)
             closing.cancel()
             raise
+
+    async def _book(self, claim: Claim, worker: int, batch: Batch | None, batch_id: int | None, totals: BatchTotals) -> None:
+        if batch_id is None:
+            batch_id = await self.work.open_batch(claim, "" if batch is None else batch.settings.preset, worker)
+        await self.work.close_batch(batch_id, totals)
 
     async def _work(self, batch: Batch) -> Result:
         if batch.claim.stream != "companies":
@@ -203,10 +207,7 @@ class Runner:
             now=self.now,
             tally=tally,
             units=units,
-            # A command's wish before everything, the lists before deltas, deltas before filling.
-            priority=claim.priority
-            + (PRECEDENCE if live else 0)
-            + (6 if claim.stream in ("companies", "services", "staff") else 0),
+            priority=_priority(claim),
             # A long reading of a salon that is filled goes on as a pass does.
             quick=(QUICK if rest is None else 0) if live else None,
             # A command that counts batches is not to find them cut into turns.
@@ -250,12 +251,32 @@ class Runner:
         # The night is twelve hours long: who is not reached at its beginning still begins in it.
         return None if now < at + NIGHT else (at + timedelta(days=1) - now).total_seconds()
 
+    async def _with_hooks(
+        self, claim: Claim, batch: Batch, due_in_s: float | None, result: Result
+    ) -> tuple[float | None, float | None]:
+        """Seconds until the next batch, and how long that may be: later than the cadence where webhooks tell what changed."""
+        hooks = self.wanted.current.settings.hooks
+        if not result.proved or due_in_s is None or hooks.url is None or claim.stream not in RECONCILED:
+            return due_in_s, None
+        flow = await self.pages.hooks.flow(claim.company)
+        lossy = flow.lossy
+        if flow.silent_s is not None and not claim.nudged and claim.phase == "live" and batch.effect.untold:
+            # No webhook had told of these: until it is clear that they come again, changes are looked for as without them.
+            await self.pages.hooks.lossy(claim.company, reconcile.window(hooks.reconcile).total_seconds())
+            lossy = True
+            emit(_log, logs.HOOKS_LOSSY, **claim.log_context(), count=batch.effect.untold)
+        silent = None if flow.silent_s is None else timedelta(seconds=flow.silent_s)
+        due_in = reconcile.due_in(timedelta(seconds=due_in_s), hooks.reconcile, silent, lossy=lossy).total_seconds()
+        return due_in, due_in if due_in > due_in_s else None
+
     def _due_in(self, batch: Batch, result: Result) -> float | None:
         claim, settings = batch.claim, batch.settings
         if batch.gave_way and not result.proved and batch.units > 0 and result.wait_s is None:
             self._rests[claim.company, claim.stream] = Rest(batch.units, batch.started)
         if self.wanted.is_unwanted(claim.company) and (result.proved or not claim.wanted):
             return None
+        if claim.stream == HOOKS:
+            return result.wait_s
         if result.proved:
             cadence = self.wanted.current.settings.streams.get(claim.stream)
             if cadence is None and claim.stream == "companies":
@@ -320,7 +341,7 @@ class Runner:
             await self.work.list_again()
             self.wake()
 
-    def _say(self, batch: Batch, batch_id: int, result: Result, seconds: float) -> None:
+    def _say(self, batch: Batch, batch_id: int | None, result: Result, seconds: float) -> None:
         effect, tally = batch.effect, batch.tally
         recovered = batch.claim.failures > 0  # a log that ended with a failure must not stay silent
         if (
@@ -343,6 +364,28 @@ class Runner:
                 _log, logs.SWEEP_STOPPED, **batch.where, would_delete=result.held_back, of=effect.live or batch.done,
                 remedy="if that is right: ycsync sync --confirm-deletions",
             )  # fmt: skip
+
+
+def _totals(batch: Batch | None, outcome: str, tally: Tally, detail: str | None) -> BatchTotals:
+    if batch is None:
+        return BatchTotals(outcome, tally.requests, 0, tally.errors, tally.retries, tally.throttled, detail)
+    done = batch.effect
+    effects = {
+        "inserted": done.inserted, "changed": done.changed, "deleted": done.deleted, "quarantined": done.quarantined,
+    }  # fmt: skip
+    return BatchTotals(
+        outcome, tally.requests, done.inserted + done.changed + done.deleted, tally.errors, tally.retries, tally.throttled,
+        detail, effects, batch.reread, tuple(batch.waited),
+    )  # fmt: skip
+
+
+def _priority(claim: Claim) -> int:
+    """A command's wish before everything, then what webhooks told, the lists before deltas, deltas before filling."""
+    if claim.stream == HOOKS or (claim.nudged and not claim.wanted):
+        return HINTED + 5  # one class: whatever a salon's hints need, its turn comes with those of the others
+    return (
+        claim.priority + (5 if claim.phase == "live" else 0) + (6 if claim.stream in ("companies", "services", "staff") else 0)
+    )
 
 
 def _code(error: YcsyncError) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ycsync.config import Settings
 from ycsync.logs import SALON_ERASED, emit, get_logger
-from ycsync.store.work import Work
+from ycsync.store.work import HOOKS, Work
 
 _log = get_logger(__name__)
 
@@ -55,9 +55,9 @@ class Wanted:
         """These salons are wanted: what is switched on is due, what is not is not."""
         self._salons = frozenset(companies) if companies else None
         if companies:
-            await self.work.ensure(companies, self.current.settings.kept())
+            await self.work.ensure(companies, [*self.current.settings.kept(), HOOKS])
         on = [name for name, cadence in self.current.settings.streams.items() if cadence is not None]
-        await self.work.enabled([*on, "companies"], list(companies))
+        await self.work.enabled([*on, "companies", HOOKS], list(companies))
         settings = self.current.settings
         own = {one: settings.for_salon(one).active.interval for one in settings.own_presets}
         for stream in on:
@@ -72,7 +72,7 @@ class Wanted:
         if "companies" not in on:
             on.append("companies")  # the time zones come from there
         # What a command asked for by name runs even when its schedule is off.
-        return on if not self.scope.wanted_only else list(self.current.settings.streams)
+        return [*on, HOOKS] if not self.scope.wanted_only else list(self.current.settings.streams)
 
     def companies(self) -> list[int] | None:
         """The salons to claim work of; None: all."""

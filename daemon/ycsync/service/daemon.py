@@ -22,6 +22,7 @@ from ycsync.service.addresses import Clash, doubled
 from ycsync.service.control import RELOAD_TIMEOUT_S, Beacon
 from ycsync.service.engine import Engine, check_tokens, open_engine
 from ycsync.service.front import Front
+from ycsync.service.hooks import intake_of
 from ycsync.service.overview import Overview
 from ycsync.service.page import Condition, Page, Reload
 from ycsync.service.runtime import Server
@@ -118,13 +119,15 @@ class Daemon:
     async def _live(self, engine: Engine) -> None:
         settings = self.loaded.settings
         self.scheduler = engine.scheduler
-        front = Front(self, engine)
-        web = Web(settings.http, front, front, self.page.events)
+        intake = intake_of(engine, self.overview)
+        front = Front(self, engine, intake)
+        web = Web(settings.http, front, front, self.page.events, front)
         async with web:
             listen = web.address
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(engine.scheduler.run(), name="scheduler"),
+                    group.create_task(intake.run(), name="hooks"),
                     group.create_task(self._reload_on_hangup(engine), name="reload"),
                     group.create_task(self._look(engine), name="look"),
                     group.create_task(self._tell(engine), name="status"),

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ycsync.config import NotWritable, use_preset
 from ycsync.errors import ConfigError, DatabaseError, UsageError
 from ycsync.logs import HTTP_ACTED, emit, get_logger
+from ycsync.model import Heard
 from ycsync.service.engine import Engine
+from ycsync.service.hooks import Intake
 from ycsync.web import FirstWords, Health, Query, Refusal
 
 if TYPE_CHECKING:
@@ -18,16 +20,18 @@ _log = get_logger(__name__)
 
 
 class Front:
-    """One running service, as its web server sees it: `web.Source` and `web.Actions`."""
+    """One running service, as its web server sees it: `web.Source`, `web.Actions` and `web.Ears`."""
 
-    def __init__(self, daemon: Daemon, engine: Engine) -> None:
+    def __init__(self, daemon: Daemon, engine: Engine, intake: Intake) -> None:
         self._daemon = daemon
         self._engine = engine
+        self._intake = intake
 
     # --- web.Source ---------------------------------------------------------------------------------------------------
 
     def hosts(self) -> tuple[str, ...]:
-        return self._engine.current.settings.http.hosts
+        settings = self._engine.current.settings
+        return settings.http.hosts if settings.hooks.host is None else (*settings.http.hosts, settings.hooks.host)
 
     def health(self) -> Health:
         return self._daemon.health(self._engine)
@@ -49,6 +53,17 @@ class Front:
         engine, daemon = self._engine, self._daemon
         scheduler = engine.scheduler
         return daemon.overview.measure(engine.current.settings, daemon.problem, scheduler.database_lost, scheduler.last_turn)
+
+    # --- web.Ears -----------------------------------------------------------------------------------------------------
+
+    def hook_secret(self) -> str | None:
+        return self._daemon.loaded.secrets.hook_secret
+
+    async def hear(self, heard: Heard) -> None:
+        await self._intake.hear(heard)
+
+    def hook_refused(self) -> None:
+        self._daemon.overview.metrics.hook("refused")
 
     # --- web.Actions --------------------------------------------------------------------------------------------------
 

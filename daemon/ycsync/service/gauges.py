@@ -63,7 +63,7 @@ class Gauges:
         streams = tuple(replace(one, lags=tuple(max(0.0, now + age) for age in one.lags)) for one in self._streams)
         blocked_s = 0.0 if usage.blocked_until is None else (usage.blocked_until - standing.now).total_seconds()
         paused = set(standing.pauses)
-        return Told(streams, (usage.second, usage.minute), blocked_s, 0 in paused, len(paused - {0}))
+        return Told(streams, (usage.second, usage.minute), blocked_s, 0 in paused, len(paused - {0}), standing.hints)
 
 
 def of_streams(judged: Iterable[Judged]) -> tuple[StreamState, ...]:

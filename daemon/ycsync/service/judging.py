@@ -30,7 +30,7 @@ class Judging:
 
     def judge(self, standing: Standing, settings: Settings) -> tuple[Judged, ...]:
         """Equal to `standing.judge`, but for `lag_s` of what was not judged again."""
-        circumstances = (settings, standing.salons, standing.pauses, standing.erased, at_work(standing))
+        circumstances = (settings, standing.salons, standing.pauses, standing.reasons, standing.erased, at_work(standing))
         if circumstances != self._circumstances or len(standing.streams) != self._rows:
             self._circumstances, self._rows = circumstances, len(standing.streams)
             self._wanted = frozenset(wanted_companies(standing, settings))
@@ -68,4 +68,4 @@ def _until(one: Judged, settings: Settings) -> datetime | None:
         return _ALWAYS
     if one.state != "fresh" or one.row.proved_as_of is None:
         return None
-    return one.row.proved_as_of + fresh_for(settings.streams.get(one.row.stream) or STREAMS[one.row.stream])
+    return one.row.proved_as_of + fresh_for(settings.streams.get(one.row.stream) or STREAMS[one.row.stream], one.row)

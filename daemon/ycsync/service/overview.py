@@ -53,7 +53,13 @@ class Overview:
         self._counts["rows"] += totals.effects.get("inserted", 0)
         self._counts["changed"] += totals.effects.get("changed", 0)
         self.metrics.batch(
-            claim.stream, totals.outcome, seconds, retries=totals.retries, rows=totals.effects, reread=totals.reread
+            claim.stream,
+            totals.outcome,
+            seconds,
+            retries=totals.retries,
+            rows=totals.effects,
+            reread=totals.reread,
+            waited=totals.waited,
         )
 
     def update(self, standing: Standing, settings: Settings) -> None:

@@ -337,7 +337,10 @@ def _standing(standing: Standing, settings: Settings, rows_s: float | None, hour
         "requests": {
             **requests_as_json(standing.usage, settings), "throttled_at": instant(standing.usage.throttled_at),
         },
-        "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "paused": [
+            {"company": company, "since": instant(at), "reason": standing.reasons.get(company)}
+            for company, at in standing.pauses.items()
+        ],
         "services": [
             {
                 "role": worker.role, "pid": worker.pid, "version": worker.version, "egress": worker.egress,

@@ -131,6 +131,7 @@ def _told(one: SalonView) -> dict[str, Any]:
         "title": one.title,
         "state": one.state,
         "paused": one.paused,
+        "held": one.judged[0].held,
         "done": one.done,
         "expected": one.expected,
         "oldest": one.oldest,

@@ -18,6 +18,7 @@ STALE_GRACE = timedelta(minutes=2)
 # The range of an ETA, as a share of the work that is left: what one batch tells, the least and the most that is said.
 UNKNOWN_SPREAD, NARROWEST, WIDEST = 0.25, 0.1, 0.8
 HELD_BACK = "held_back"  # a sweep stopped and asks
+REASONS = {"uninstalled": "the application was taken out of this salon", "frozen": "this salon was frozen"}
 State = Literal["fresh", "stale", "filling", "waiting", "stopped", "off"]
 
 STATUS_JSON = """\
@@ -29,7 +30,8 @@ One object:
                  egress, address (of its machine, by which its requests leave; null: not known)
   requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
                  preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
-  paused         company (0: all), since
+  paused         company (0: all), since, reason (null: a command; uninstalled, frozen: YCLIENTS said so)
+  hints          what webhooks told and is not fetched yet
   own_presets    company, preset: the salons that have a preset of their own
   gone           company, title: salons that YCLIENTS lists no more; what is stored stays, and nothing is asked for them
   erased         company, since: salons that were erased and are not read
@@ -51,7 +53,7 @@ New keys may be added; none is renamed or removed."""
 class Judged:
     """One stream of one salon, judged. `lag_s`: everything that changed longer ago is in the database, when it was judged.
 
-    `next_s`: what fills or waits does nothing until then, when its next batch begins.
+    `next_s`: what fills or waits does nothing until then, when its next batch begins. `held`: why YCLIENTS took it away.
     """
 
     row: StreamRow
@@ -62,6 +64,7 @@ class Judged:
     paused: bool
     eta_range_s: tuple[float, float] | None = None
     next_s: float | None = None
+    held: str | None = None
 
     @property
     def well(self) -> bool:
@@ -116,7 +119,7 @@ def judge_one(row: StreamRow, title: str | None, wanted: bool, standing: Standin
     elif row.phase == "new" or lag is None:
         state = "waiting"
     else:
-        state = "fresh" if lag <= fresh_for(cadence).total_seconds() else "stale"
+        state = "fresh" if lag <= fresh_for(cadence, row).total_seconds() else "stale"
     paused = 0 in standing.pauses or row.company in standing.pauses
     moving = state in ("filling", "waiting") and not paused and (row.working or at_work(standing))
     interval = settings.for_salon(row.company).active.interval
@@ -124,9 +127,10 @@ def judge_one(row: StreamRow, title: str | None, wanted: bool, standing: Standin
     next_s = None
     if moving and not row.working and row.due_at is not None:
         next_s = max(0.0, (row.due_at - standing.now).total_seconds())
+    held = standing.reasons.get(row.company)
     if left is None:
-        return Judged(row, title, state, lag, None, paused, next_s=next_s)
-    return Judged(row, title, state, lag, left.likely_s, paused, (left.low_s, left.high_s), next_s)
+        return Judged(row, title, state, lag, None, paused, next_s=next_s, held=held)
+    return Judged(row, title, state, lag, left.likely_s, paused, (left.low_s, left.high_s), next_s, held)
 
 
 def lag_s(row: StreamRow, now: datetime) -> float | None:
@@ -139,9 +143,13 @@ def at_work(standing: Standing) -> bool:
     return any(worker.role in ("service", "sync") for worker in standing.workers)
 
 
-def fresh_for(cadence: timedelta) -> timedelta:
-    """How old the proven state may be: a few cycles may fail before anybody needs to look."""
-    return cadence * STALE_FACTOR + STALE_GRACE
+def fresh_for(cadence: timedelta, row: StreamRow | None = None) -> timedelta:
+    """How old the proven state may be: a few cycles may fail before anybody needs to look.
+
+    Where webhooks tell what changed the next cycle may be later than the cadence says: then it is waited for.
+    """
+    longer = timedelta(seconds=0.0 if row is None or row.cadence_s is None else row.cadence_s) - cadence
+    return cadence * STALE_FACTOR + STALE_GRACE + max(timedelta(0), longer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +237,11 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
             if worker.role == "service"
         ],
         "requests": requests_as_json(standing.usage, settings),
-        "paused": [{"company": company, "since": instant(at)} for company, at in standing.pauses.items()],
+        "paused": [
+            {"company": company, "since": instant(at), "reason": standing.reasons.get(company)}
+            for company, at in standing.pauses.items()
+        ],
+        "hints": standing.hints,
         "own_presets": [{"company": company, "preset": preset} for company, preset in settings.own_presets.items()],
         "gone": [{"company": salon.id, "title": salon.title} for salon in gone(standing, settings)],
         "erased": [{"company": company, "since": instant(at)} for company, at in standing.erased.items()],

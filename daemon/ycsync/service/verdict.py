@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ycsync.config import STREAMS, Settings
-from ycsync.service.standing import Judged, fresh_for
+from ycsync.service.standing import REASONS, Judged, fresh_for
 
 MOST = 6
 LASTING = 3  # failures in a row
@@ -167,7 +167,7 @@ def _kind(one: Judged, listed: bool) -> str | None:
 def _since(one: Judged, kind: str, settings: Settings) -> datetime | None:
     if kind == "stale" and one.row.proved_as_of is not None:
         cadence = settings.streams.get(one.row.stream) or STREAMS.get(one.row.stream, DEFAULT_CADENCE)
-        return one.row.proved_as_of + fresh_for(cadence)
+        return one.row.proved_as_of + fresh_for(cadence, one.row)
     return one.row.error_since
 
 
@@ -188,6 +188,9 @@ def _what(one: Judged, kind: str) -> str:
 
 
 def _todo(one: Judged, kind: str) -> str:
+    if one.held is not None and kind == "stale":
+        again = f"`ycsync resume --company {one.row.company}`"
+        return f"In YCLIENTS {REASONS.get(one.held, one.held)}. If it is wanted again: {again}."
     if one.paused and kind == "stale":
         return "Its requests are held: `ycsync resume`."
     if kind == "unlisted" or one.row.error_code == "notfound":

@@ -210,10 +210,10 @@ class Endpoints:
     def _set_hooks(self, call: Call) -> Answer:
         salon = self._salon(call)
         body = call.json()
-        urls = body.get("urls", [])
+        urls = body.get("urls") or []
         if not isinstance(urls, list) or len(urls) > 10:
             raise _invalid("urls", "не больше 10 адресов")
-        salon.hooks = {"urls": [], "active": 0, **body}  # what is left out is lost
+        salon.hooks = {"active": 0, **body, "urls": urls}  # what is left out is lost
         return answers.single(salon.hooks, status=201)
 
     # -- clients ----------------------------------------------------------------------------------------

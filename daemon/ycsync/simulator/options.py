@@ -72,6 +72,9 @@ class Options:
     ledger_cap       rows a page of goods, goods operations and payments; who asks for more gets 25
     schedule_days    so many days of a schedule may be asked for at once; more is refused
     schedule_names   each day of a schedule says whose it is
+    hook_delay       seconds from a change to its webhook, where the salon's settings name an address of this machine
+    hook_loss        share of webhooks that are never sent
+    hook_double      share of webhooks that are sent twice
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -109,3 +112,6 @@ class Options:
     ledger_cap: int = 100
     schedule_days: int = 366
     schedule_names: bool = True
+    hook_delay: float = 5.0
+    hook_loss: float = 0.0
+    hook_double: float = 0.0

@@ -62,6 +62,7 @@ class Salon:
         self.deny: Deny | None = None
         self.slow = 0.0  # seconds that each of its answers takes longer than the others'
         self.hooks: Payload = {"urls": [], "active": 0}
+        self.tell: Callable[[int, Payload, str, int, str, Payload], None] | None = None  # whoever sends its webhooks
         self.services: dict[int, Payload] = {}
         self.service_categories: dict[int, Payload] = {}
         self.staff: dict[int, Payload] = {}
@@ -215,7 +216,12 @@ class Salon:
         self._next_client = max(self._next_client, client_id + 1)
         return client_id
 
+    def _tell(self, resource: str, row_id: int, status: str, row: Payload | None = None) -> None:
+        if self.tell is not None and self.hooks["urls"]:
+            self.tell(self.id, self.hooks, resource, row_id, status, {"id": row_id} if row is None else row)
+
     def _put_client(self, row: ClientRow) -> None:
+        self._tell("client", row.id, "update" if row.id in self._clients else "create")
         if row.id not in self._clients:
             insort(self._client_ids, row.id)
         self._clients[row.id] = row
@@ -231,12 +237,14 @@ class Salon:
             row.changed = self.now()
             self._changed_clients.note(row.changed, client_id)
         self._forget_client(client_id)
+        self._tell("client", client_id, "update")
 
     def delete_client(self, client_id: int) -> None:
         """Vanishes from every answer about clients; its records stay and show its last name and phone."""
         self._gone_clients[client_id] = self._clients.pop(client_id)
         del self._client_ids[bisect_left(self._client_ids, client_id)]
         self._forget_client(client_id)
+        self._tell("client", client_id, "delete")
 
     def return_client(self, client_id: int) -> None:
         """A deleted client is there again, changed now."""
@@ -323,12 +331,14 @@ class Salon:
         self.bookings.add(row)
         self.bookings.changes.note(row.changed, row.id)
         self._forget_record(row.id)
+        self._tell("record", row.id, "create")
 
     def _touch(self, row: RecordRow, *, stamp: bool = True) -> None:
         if stamp:
             row.changed = self.now()
             self.bookings.changes.note(row.changed, row.id)
         self._forget_record(row.id)
+        self._tell("record", row.id, "delete" if row.deleted else "update")
 
     def move_record(self, record_id: int, new_date: str | date | datetime) -> None:
         self.change_record(record_id, date=new_date)
@@ -384,6 +394,7 @@ class Salon:
         self.bookings.remove(row)
         self._record_ids.remove(record_id)
         self._forget_record(record_id)
+        self._tell("record", record_id, "delete")
 
     # -- services and staff -----------------------------------------------------------------------------
 
@@ -393,16 +404,19 @@ class Salon:
         category = next(iter(self.service_categories))
         self.known_services[service_id] = (title, price, seconds)
         self.services[service_id] = service_payload(service_id, title, category, price, seconds, list(self.staff))
+        self._tell("service", service_id, "create")
         return service_id
 
     def remove_service(self, service_id: int) -> None:
         """No longer listed; records go on naming it."""
         del self.services[service_id]
+        self._tell("service", service_id, "delete")
 
     def add_staff(self, name: str = "Новый мастер") -> int:
         staff_id = self._next_staff
         self._next_staff += 1
         self.staff[staff_id] = self.known_staff[staff_id] = staff_payload(staff_id, self.id, name, "мастер")
+        self._tell("staff", staff_id, "create")
         return staff_id
 
     # -- churn ------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from . import answers, faults
 from .answers import Answer
+from .delivery import Delivery
 from .endpoints import Call, Endpoints, Refused
 from .options import FAULTS, Options
 from .report import Budget, Meter, Report, Seen
@@ -46,6 +47,7 @@ class Simulator:
 
     Every request counts in report(); only accepted ones use up the server's own limit, which each client's address has
     alone, so a client that polls through refusals is seen by the report but is served again as soon as the window has room.
+    Webhooks go to whoever a salon's settings name on this machine, see delivery.
     An answer shows one moment between the request's arrival and the answer, chosen at random (seeded).
     """
 
@@ -61,6 +63,9 @@ class Simulator:
         self.gate = asyncio.Event()
         self.gate.set()
         self._monotonic = monotonic or (time.monotonic if clock is time.time else clock)
+        self.delivery = Delivery(options)
+        for salon in self.world.salons.values():
+            salon.tell = self.delivery.tell
         self._endpoints = Endpoints(self.world, options, clock)
         self._meter = Meter()
         self._budget = Budget(options.per_second, options.per_minute)
@@ -88,10 +93,12 @@ class Simulator:
             self._runner = None
             raise
         self._port = self._runner.addresses[0][1]
+        await self.delivery.open()
 
     async def stop(self) -> None:
         """Closes the port; unfinished answers are dropped. May be started again, on the same port."""
         self._stopping.set()
+        await self.delivery.close()
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

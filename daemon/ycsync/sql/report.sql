@@ -9,7 +9,7 @@ select id, title, active and deleted_at is null as listed from @schema.companies
 -- name: news
 -- For the next look: the oldest transaction that runs now, how many streams there are, and whether salons changed since the last.
 -- $1 that transaction of the last look. Numbers of transactions begin again after 2^32: half of them are later, half earlier.
-select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin, (select count(*) from @schema.sync_status) as rows,
+select pg_snapshot_xmin(pg_current_snapshot())::text::bigint as xmin, (select count(*) from @schema.sync_status where stream <> 'hooks') as rows,
        $1::bigint is null or exists (
            select from @schema.companies c
            where (c.xmin::text::bigint - $1 % 4294967296 + 4294967296) % 4294967296 < 2147483648
@@ -41,12 +41,12 @@ with filling as (
 select s.company_id as company, s.stream, s.phase, s.expected, s.done, s.requests, s.last_success_at, s.proved_as_of,
        s.last_error, s.error_code, s.error_since, s.failures, s.pass_started_at, s.due_at,
        s.claimed_by is not null as working, coalesce(w.batches, 0) as batches, coalesce(w.busy_s, 0) as busy_s, w.spread,
-       coalesce(bad.rows, 0) as quarantined
+       coalesce(bad.rows, 0) as quarantined, s.cadence_s
 from @schema.sync_status s
 left join worked w on w.company_id = s.company_id and w.stream = s.stream
 left join bad on bad.company_id = s.company_id and bad.stream = s.stream
-where $1::bigint is null or s.phase in ('filling', 'closing')
-   or (s.xmin::text::bigint - $1 % 4294967296 + 4294967296) % 4294967296 < 2147483648
+where s.stream <> 'hooks' and ($1::bigint is null or s.phase in ('filling', 'closing')
+   or (s.xmin::text::bigint - $1 % 4294967296 + 4294967296) % 4294967296 < 2147483648)
 order by s.company_id, s.stream
 
 -- name: usage
@@ -78,7 +78,11 @@ select * from (
 ) began where finished_at > now() - interval '1 day' order by finished_at desc limit $1
 
 -- name: pauses
-select company_id as company, since from @schema.pauses order by company_id
+select company_id as company, since, reason from @schema.pauses order by company_id
+
+-- name: hints
+-- What webhooks told and is not fetched yet.
+select count(*) from @schema.hooks
 
 -- name: erased
 select company_id as company, min(erased_at) as since

@@ -1,7 +1,10 @@
 -- name: ensure
 -- A row for each salon and stream; those that are there stay as they are. $1 companies, $2 streams.
-insert into @schema.sync_status (company_id, stream, due_at)
-select c, s, case when s <> 'companies' or c = 0 then now() end from unnest($1::bigint[]) c cross join unnest($2::text[]) s
+-- `hooks` is no stream but a queue: always live, before deltas ($3: its priority), and due when something waits in it.
+insert into @schema.sync_status (company_id, stream, due_at, phase, priority)
+select c, s, case when s <> 'companies' or c = 0 then now() end, case s when 'hooks' then 'live' else 'new' end,
+       case s when 'hooks' then $3::int else 0 end
+from unnest($1::bigint[]) c cross join unnest($2::text[]) s
 where not exists (select from @schema.erasures e where e.company_id = c and e.client_id is null and e.lifted_at is null)
 on conflict do nothing
 
@@ -14,12 +17,14 @@ select company_id, min(erased_at) as erased_at from @schema.erasures where clien
 -- a turn (a small salon never waits for the size of a large one), then the longest overdue.
 -- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
 -- no filling, and nothing that failed last, for it may hang. A worker that was given up takes nothing until it has a new number.
+-- Hints of webhooks are due when there are some: whoever keeps one touches nothing that a page under way holds.
 with due as (
     select company_id, stream from @schema.sync_status s
     where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
       and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
       and (not $5::bool or wanted_at is not null)
       and (not $6::bool or (phase = 'live' and failures = 0))
+      and (stream <> 'hooks' or exists (select from @schema.hooks h where h.company_id = s.company_id and h.ready_at <= now()))
       and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
       and exists (select from @schema.workers w where w.id = $1)
     order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
@@ -28,7 +33,8 @@ with due as (
 update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
 from due where s.company_id = due.company_id and s.stream = due.stream
 returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at, s.proved_as_of,
-    s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches
+    s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches,
+    extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged
 
 -- name: waits
 -- The highest priority of what is due and waits for a place (null: nothing), see claim: of what is quick, of the rest, and of what
@@ -44,11 +50,14 @@ where due_at <= now() and claimed_by is null and (stream = any ($1::text[]) or w
   and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
 
 -- name: finish
--- The batch is over. $4 seconds until the next one (null: never by itself).
--- A wish is served by the success of a batch that began after it; one that came in the middle is due at once.
+-- The batch is over. $4 seconds until the next one (null: never by itself). $5 how long that may be, if not the cadence.
+-- A wish is served by the success of a batch that began after it; one that came in the middle is due at once. So is what a
+-- webhook asked for; what it asked for of a stream that is switched off meanwhile is forgotten.
+-- $6 the priority of what a webhook asked for and is not served yet; of its queue the priority stays.
 with served as (
     select company_id, stream, wanted_at is null or (last_success_at >= wanted_at and claimed_at >= wanted_at) as yes,
-           wanted_at > claimed_at as late
+           nudged_at is null or $4::float8 is null or (last_success_at >= claimed_at and claimed_at >= nudged_at) as heard,
+           wanted_at > claimed_at or ($4::float8 is not null and nudged_at > claimed_at) as late
     from @schema.sync_status where company_id = $1 and stream = $2 and claimed_by = $3 for update
 )
 update @schema.sync_status s
@@ -56,7 +65,11 @@ set claimed_by = null, claimed_at = null, batches = batches + 1,
     due_at = case when late then now() when $4::float8 is null then null
                   else clock_timestamp() + make_interval(secs => $4::float8) end,
     wanted_at = case when yes then null else wanted_at end,
-    priority = case when yes then 0 else priority end,
+    nudged_at = case when heard then null else nudged_at end,
+    -- Those that came later than the claim are what is left of it.
+    heard_at = case when heard then null when late then greatest(heard_at, claimed_at) else heard_at end,
+    cadence_s = $5::float8,
+    priority = case when not yes then priority when s.stream = 'hooks' or not heard then $6::int else 0 end,
     options = case when yes then '{}' else options end
 from served where s.company_id = served.company_id and s.stream = served.stream
 
@@ -201,7 +214,8 @@ with lost as (
     for update skip locked
 )
 update @schema.sync_status s set claimed_by = null, claimed_at = null,
-    due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at) then due_at else now() end
+    due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at)
+                       and (nudged_at is null or nudged_at <= claimed_at) then due_at else now() end
 from lost where s.company_id = lost.company_id and s.stream = lost.stream
 returning s.company_id, s.stream
 
@@ -229,6 +243,10 @@ where id = $1
 delete from @schema.sync_batches
 where started_at < now() - interval '365 days' or (started_at < now() - interval '7 days' and rows = 0 and errors = 0)
 
+-- name: forget_hooks
+-- Hints that nobody works on: of a salon that is held or not wanted. A night's sweep brings what they told, should it come back.
+delete from @schema.hooks where last_at < now() - interval '7 days'
+
 -- name: services
 select id, host, pid, info::text as info from @schema.workers
 where role = 'service' and beat_at > now() - interval '10 seconds'
@@ -237,10 +255,11 @@ where role = 'service' and beat_at > now() - interval '10 seconds'
 insert into @schema.pauses (company_id) select unnest($1::bigint[]) on conflict do nothing
 
 -- name: resume
-delete from @schema.pauses where company_id = any ($1::bigint[]) or 0 = any ($1::bigint[])
+-- $1 companies (0: all that commands hold). What YCLIENTS took away is asked again only by name.
+delete from @schema.pauses where company_id = any ($1::bigint[]) or (0 = any ($1::bigint[]) and reason is null)
 
 -- name: pauses
-select company_id, since from @schema.pauses order by company_id
+select company_id, since, reason from @schema.pauses order by company_id
 
 -- name: unwant
 -- The command that asked is gone: its wishes and options with it, nobody else's. $1 companies, $2 streams, $3 when it wished.

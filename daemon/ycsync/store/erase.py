@@ -20,6 +20,8 @@ from ycsync.store.work import salons_lock
 # The first one first: a worker that commits a page needs its row of sync_status, so none commits after that.
 _SALON = (
     ("sync_status", "company_id"),
+    ("hooks", "company_id"),
+    ("hooks_heard", "company_id"),
     ("sweep_missing", "company_id"),
     ("history_queue", "company_id"),
     ("quarantine", "company_id"),

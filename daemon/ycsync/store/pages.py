@@ -7,9 +7,9 @@ their page is stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from ycsync.errors import Fenced, RowsRefused
@@ -17,6 +17,7 @@ from ycsync.model import Record, Reject
 from ycsync.model.payload import as_json_string
 from ycsync.store import tables
 from ycsync.store.database import Connection, Database, translated
+from ycsync.store.hooks import Hooks
 from ycsync.store.personal import Admitted, admitted
 
 
@@ -70,6 +71,7 @@ class Effect:
     held_back: int = 0  # rows that a sweep would delete, but they are too many
     live: int = 0
     version: int = 0
+    untold: int = 0  # rows that were written though they had changed long before the request left
     reasons: list[str] = field(default_factory=list)
 
 
@@ -88,6 +90,7 @@ class EndOfSweep:
 
 
 _FEW = 10
+TOLD_AFTER = timedelta(minutes=1)  # by then a webhook has told of a change, if it tells at all
 
 
 def _may_go(share: float, live: int, swept: int) -> float:
@@ -119,6 +122,7 @@ class Pages:
         self._database = database
         self._committing = database.named("commit")
         self._sql = database.statements("pages.sql")
+        self.hooks = Hooks(database)
 
     async def commit(
         self,
@@ -128,16 +132,20 @@ class Pages:
         end_of_sweep: EndOfSweep | None = None,
         forget_sweep: bool = False,
         count: bool = False,
+        within: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Effect:
         """Store the pages and advance the cursor, all or nothing.
 
         `forget_sweep`: a reading begins, what an earlier one missed counts no more. `count`: expected and done become
-        the number of live rows. Raises Fenced, DatabaseUnavailable or DatabaseError; then nothing was stored.
+        the number of live rows. `within`: what else belongs to it, done before the pages. Raises Fenced, DatabaseUnavailable
+        or DatabaseError; then nothing was stored.
         """
         effect = Effect()
         async with self._committing.transaction() as connection:
             version = await self._advance(connection, advance, ends_sweep=end_of_sweep is not None)
             effect.version = version
+            if within is not None:
+                await within(connection)
             if forget_sweep:
                 for table in {advance.stream, *(page.table for page in pages)}:
                     await connection.execute(self._sql["sweep_clear"], advance.company, table)
@@ -291,11 +299,15 @@ class Pages:
             *tables.arrays(table, rows),
         )
         inserted = sum(1 for row in written if row["inserted"])
+        changed = {row["id"] for row in written}
+        long_ago = page.observed_at - TOLD_AFTER
+        effect.untold += sum(
+            1 for row in rows if row.id in changed and row.changed_at is not None and row.changed_at < long_ago
+        )
         if table is tables.RECORDS and written:
-            ids = {row["id"] for row in written}
-            if inserted < len(ids):
-                await connection.execute(self._sql["replace_lines"], company, list(ids))
-            await self._write_lines(connection, company, [row for row in rows if row.id in ids])
+            if inserted < len(changed):
+                await connection.execute(self._sql["replace_lines"], company, list(changed))
+            await self._write_lines(connection, company, [row for row in rows if row.id in changed])
         effect.inserted += inserted
         effect.changed += len(written) - inserted
 

@@ -67,6 +67,7 @@ PERSONAL: Mapping[str, Personal] = {
 MENTIONS: Mapping[str, str] = {
     "sweep_missing": "company_id = $1 and stream = 'clients' and id = $2",
     "history_queue": "company_id = $1 and client_id = $2",
+    "hooks": "company_id = $1 and resource = 'client' and resource_id = $2",
 }
 
 

@@ -37,6 +37,7 @@ class StreamRow:
     busy_s: float = 0.0  # that the pass's batches worked
     spread: float | None = None  # of their seconds a row: the standard deviation as a share of the mean
     quarantined: int = 0
+    cadence_s: float | None = None  # how long it may be until the next batch, if longer than the settings say
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,8 @@ class Standing:
     pauses: dict[int, datetime]
     hour: Hour = Hour()
     erased: Mapping[int, datetime] = field(default_factory=dict)  # salons that are not read, and since when
+    reasons: Mapping[int, str] = field(default_factory=dict)  # why YCLIENTS took a salon away, of those that are paused for it
+    hints: int = 0  # that webhooks told and are not fetched yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +254,7 @@ class Report:
         self, connection: Connection, egress: str, since: int | None = None, *, salons: bool = True
     ) -> Standing:
         listed = await connection.fetch(self._sql["salons"]) if salons else []
+        paused = await connection.fetch(self._sql["pauses"])
         return Standing(
             now=await connection.fetchval(self._sql["now"]),
             salons=tuple(Salon(**row) for row in listed),
@@ -260,7 +264,9 @@ class Report:
                 Worker(**{**row, "info": json.loads(row["info"])}) for row in await connection.fetch(self._sql["workers"])
             ),
             hour=Hour(**await _one(connection, self._sql["hour"])),
-            pauses={row["company"]: row["since"] for row in await connection.fetch(self._sql["pauses"])},
+            pauses={row["company"]: row["since"] for row in paused},
+            reasons={row["company"]: row["reason"] for row in paused if row["reason"] is not None},
+            hints=await connection.fetchval(self._sql["hints"]),
             erased={row["company"]: row["since"] for row in await connection.fetch(self._sql["erased"])},
         )
 

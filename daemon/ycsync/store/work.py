@@ -29,6 +29,8 @@ from ycsync.errors import DatabaseError, DatabaseUnavailable, NoRoom
 from ycsync.limiter import TRANSIT_S
 from ycsync.store.database import Database
 
+HOOKS = "hooks"  # not a stream of the settings: the queue of what webhooks told
+HINTED = 20  # the priority of what webhooks told: below what a command asks for, above all that is due by time
 WORKER_SILENT_S = 30.0
 FOLLOW_S = 5.0  # a command that follows its wish says so often
 ANSWER_S = 10.0
@@ -54,6 +56,8 @@ class Claim:
     options: dict[str, Any]
     priority: int
     batches: int = 0
+    nudged: bool = False  # a webhook asked for it
+    heard_s: float | None = None  # how long the oldest hint that asked for it had waited then
 
     def log_context(self) -> dict[str, object]:
         """What every log line about this claim says."""
@@ -102,6 +106,7 @@ class BatchTotals:
     detail: str | None = None
     effects: Mapping[str, int] = field(default_factory=dict)  # what became of rows, for the metrics
     reread: int = 0  # pages that were read anew
+    waited: tuple[float, ...] = ()  # seconds from a hint to the commit of what it told
 
 
 def this_host() -> str:
@@ -202,7 +207,7 @@ class Work:
         async with self._database.transaction() as connection:
             # Not while one is being erased: it would be made again by who did not see that.
             await connection.execute("select pg_advisory_xact_lock_shared($1)", salons_lock(self._database))
-            await connection.execute(self._sql["ensure"], list(companies), list(streams))
+            await connection.execute(self._sql["ensure"], list(companies), list(streams), HINTED)
 
     async def erased(self) -> dict[int, datetime]:
         """Salons that were erased and not readmitted, and when."""
@@ -251,6 +256,8 @@ class Work:
                 options={key: value for key, value in json.loads(row["options"]).items() if key != "by"},
                 priority=row["priority"],
                 batches=row["batches"],
+                nudged=row["nudged"],
+                heard_s=row["heard_s"],
             )
             for row in rows
         ]
@@ -271,9 +278,9 @@ class Work:
         )
         return value
 
-    async def finish(self, claim: Claim, worker: int, due_in_s: float | None) -> None:
-        """The batch ended in order; the next one is due in so many seconds."""
-        await self._database.execute(self._sql["finish"], claim.company, claim.stream, worker, due_in_s)
+    async def finish(self, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None) -> None:
+        """The batch ended in order; the next one is due in so many seconds. `cadence_s`: see the column."""
+        await self._database.execute(self._sql["finish"], claim.company, claim.stream, worker, due_in_s, cadence_s, HINTED)
 
     async def fail(
         self, claim: Claim, worker: int, due_in_s: float | None, error: str, code: str, phase: str | None = None
@@ -385,20 +392,26 @@ class Work:
         )
 
     async def forget_batches(self) -> None:
-        """Drop batches that are too old to matter."""
+        """Drop batches, and hints of webhooks, that are too old to matter."""
         await self._patient.execute(self._sql["forget_batches"])
+        await self._patient.execute(self._sql["forget_hooks"])
 
     async def services(self) -> list[dict[str, Any]]:
         """Services that beat within the last ten seconds: id, host, pid, info."""
         rows = await self._database.fetch(self._sql["services"])
         return [{**row, "info": json.loads(row["info"])} for row in rows]
 
+    async def reasons(self) -> dict[int, str]:
+        """Salon -> why YCLIENTS took it away, of those that are held for that."""
+        rows = await self._database.fetch(self._sql["pauses"])
+        return {row["company_id"]: row["reason"] for row in rows if row["reason"] is not None}
+
     async def pause(self, companies: Sequence[int]) -> None:
         """No further request for these salons (0: for any), on every machine."""
         await self._database.execute(self._sql["pause"], list(companies))
 
     async def resume(self, companies: Sequence[int]) -> None:
-        """Requests for these salons may leave again (0: for all)."""
+        """Requests for these salons may leave again (0: for all but those that YCLIENTS took away)."""
         await self._database.execute(self._sql["resume"], list(companies))
 
     async def pauses(self) -> dict[int, datetime]:

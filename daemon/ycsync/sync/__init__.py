@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ycsync.model.streams import DECLARED
+from ycsync.store.work import HOOKS
 from ycsync.sync import declared, lists
 from ycsync.sync.batch import Batch, Result
 from ycsync.sync.clients import ClientsBatch
+from ycsync.sync.hooks import HooksBatch
 from ycsync.sync.lists import run_companies
 from ycsync.sync.records import RecordsBatch
 
@@ -21,4 +23,6 @@ async def run_batch(batch: Batch) -> Result:
         return await ClientsBatch(batch).run()
     if stream in DECLARED:
         return await declared.run(batch)
+    if stream == HOOKS:
+        return await HooksBatch(batch).run()
     return await lists.run(batch)

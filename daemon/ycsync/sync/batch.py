@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ycsync.errors import Rejected, Transient
 from ycsync.logs import PAGE_COMMITTED, ROW_QUARANTINED, emit, get_logger
 from ycsync.model import Parsed
 from ycsync.plan.cursor import Cursor, encode
+from ycsync.store.database import Connection
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
 from ycsync.store.work import Claim
 
@@ -72,6 +73,7 @@ class Batch:
     pass_started_at: datetime | None = None
     booked: int = 0  # requests that commits have counted
     reread: int = 0  # pages that were read anew, for the metrics
+    waited: list[float] = field(default_factory=list)  # seconds that hints waited until they were committed
     effect: Effect = field(default_factory=Effect)
     begun: float = field(default_factory=time.monotonic)
 
@@ -154,6 +156,7 @@ class Batch:
         end_of_sweep: EndOfSweep | None = None,
         forget_sweep: bool = False,
         count: bool = False,
+        within: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Effect:
         """Store pages and cursor in one transaction; raises Fenced when another worker advanced the cursor."""
         requests = self.tally.requests - self.booked
@@ -175,6 +178,7 @@ class Batch:
             end_of_sweep=end_of_sweep,
             forget_sweep=forget_sweep,
             count=count,
+            **({} if within is None else {"within": within}),
         )
         self.version = effect.version
         self.booked += requests
@@ -182,6 +186,7 @@ class Batch:
         self.effect.changed += effect.changed
         self.effect.deleted += effect.deleted
         self.effect.quarantined += effect.quarantined
+        self.effect.untold += effect.untold
         self.effect.held_back = max(self.effect.held_back, effect.held_back)
         emit(
             _log, PAGE_COMMITTED, **self.where, rows=effect.inserted, changed=effect.changed, deleted=effect.deleted,

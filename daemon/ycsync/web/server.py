@@ -1,6 +1,6 @@
-"""What is served where? `/` the page, `/api/*` what it shows, `/healthz`, `/readyz` and `/metrics` for programs.
+"""What is served where? `/` the page, `/api/*` what it shows, `/hooks/*`, `/healthz`, `/readyz` and `/metrics` for programs.
 
-Nothing personal is in any answer, and none waits for the database but those that change something.
+Nothing personal is in any answer, and none waits for the database but those that change or tell something.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ycsync.metrics import CONTENT_TYPE
 from ycsync.web.admin import LONGEST_BODY, Actions, Admin
 from ycsync.web.events import Events
 from ycsync.web.guard import HEADERS, is_host_known, is_read_from_elsewhere
+from ycsync.web.hooks import NOTHING_HERE, PATH, Ears, Hooks
 from ycsync.web.page import FILES, FirstWords, asset, page
 from ycsync.web.query import Query
 
@@ -71,11 +72,12 @@ def is_ours(healthz: object) -> bool:
 class Web:
     """Serves on `http.listen` while the context is open; nowhere when that is switched off."""
 
-    def __init__(self, http: Http, source: Source, actions: Actions, events: Events) -> None:
+    def __init__(self, http: Http, source: Source, actions: Actions, events: Events, ears: Ears | None = None) -> None:
         self._http = http
         self._source = source
         self._events = events
         self._admin = Admin(actions, source.hosts)
+        self._hooks = None if ears is None else Hooks(ears)
         self._runner: web.AppRunner | None = None
         self.address = "off"
 
@@ -122,24 +124,32 @@ class Web:
                 web.get("/{file}", self._file),
             ]
         )
+        if self._hooks is not None:
+            app.router.add_route("*", PATH, self._hooks.take)
         return app
 
     def _names(self) -> tuple[str, ...]:
         return (self._http.host, *self._source.hosts())
 
+    def _must_mean_us(self, request: web.Request) -> None:
+        if not is_host_known(request.headers.get("Host"), self._names()):
+            raise web.HTTPMisdirectedRequest(
+                text="not asked by a name of this service: add it to `http.hosts` in config.yaml and reload"
+            )
+
     @web.middleware
     async def _guarded(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         try:
-            if not is_host_known(request.headers.get("Host"), self._names()):
-                raise web.HTTPMisdirectedRequest(
-                    text="not asked by a name of this service: add it to `http.hosts` in config.yaml and reload"
-                )
+            # Whoever tells by a webhook comes through a proxy, by whatever name; what he must know stands in the address.
+            if request.match_info.route.resource is None or request.match_info.route.resource.canonical != PATH:
+                self._must_mean_us(request)
             if request.path.startswith("/api/") and is_read_from_elsewhere(request.headers, self._names()):
                 raise web.HTTPForbidden(text="another site's page asks")
             return await handler(request)
         except web.HTTPException as exc:
             kept = {name: exc.headers[name] for name in ("Allow", "Retry-After", "WWW-Authenticate") if name in exc.headers}
-            return web.json_response({"error": exc.text}, status=exc.status, headers=kept)
+            said = NOTHING_HERE if exc.status == 404 else exc.text
+            return web.json_response({"error": said}, status=exc.status, headers=kept)
 
     # --- the page ---------------------------------------------------------------------------------------------------------
 
@@ -151,7 +161,7 @@ class Web:
     async def _file(self, request: web.Request) -> web.Response:
         name = request.match_info["file"]
         if name not in FILES or name == "index.html":
-            raise web.HTTPNotFound(text="there is nothing here; the page is at /")
+            raise web.HTTPNotFound(text=NOTHING_HERE)
         return _asset(request, name)
 
     async def _salons(self, request: web.Request) -> web.Response:

@@ -61,7 +61,7 @@ def _configuration(config: Path | None, cwd: Path, env: Mapping[str, str]) -> tu
             ],
         )
     good = Finding("config", "ok", f"{path}, preset {loaded.settings.preset}")
-    return path, loaded, [good, *yclients.limits(loaded.settings.yclients)]
+    return path, loaded, [good, *yclients.limits(loaded.settings.yclients), *machine.hooks(loaded)]
 
 
 async def _data(loaded: Loaded, most: int) -> Findings:

@@ -161,6 +161,24 @@ def secrets(given: Secrets | None, path: Path | None, loaded: Loaded | None, uni
     return found
 
 
+def hooks(loaded: Loaded) -> Findings:
+    """Do the address of webhooks and its secret go together?"""
+    settings, secret = loaded.settings, loaded.secrets.hook_secret
+    if loaded.hidden is not None or (settings.hooks.url is None and secret is None):
+        return []
+    if settings.hooks.url is None:
+        says = "a hook secret is there, and hooks.url says no address: hooks are taken, and clients and visits are asked for "
+        says += "as often as without"
+        return [Finding("hooks", "warn", says, "Write hooks.url into config.yaml, reload, then `ycsync hooks install`.")]
+    if secret is None:
+        says = "hooks.url is set and there is no hook secret: every hook is answered 404"
+        return [Finding("hooks", "warn", says, f"Write one into {loaded.secrets.folder / 'hook_secret'}, then restart.")]
+    if not settings.http.enabled:
+        says = "hooks.url is set and http.listen is off: no hook is heard"
+        return [Finding("hooks", "warn", says, "Write http.listen into config.yaml, then restart.")]
+    return [Finding("hooks", "ok", f"hooks come by {settings.hooks.url}; `ycsync hooks show` asks YCLIENTS")]
+
+
 def _rights(folder: Path) -> Findings:
     found: Findings = []
     if folder.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):

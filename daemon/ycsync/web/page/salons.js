@@ -100,7 +100,7 @@ function update(salon) {
   row.button.setAttribute("aria-expanded", String(isOpen));
   const cell = (label, ...content) => el("td", { role: "cell", "data-label": label }, ...content);
   const cells = [
-    cell("State", badge(salon.state), salon.paused ? [" ", badge("paused")] : null),
+    cell("State", badge(salon.state), salon.paused ? [" ", badge("paused"), salon.held ? ` ${salon.held} in YCLIENTS` : ""] : null),
     ...streams.map((name) => cell(name, brief(salon.streams.find((one) => one.stream === name)))),
     cell("Oldest", salon.oldest ? age(salon.oldest) : "never complete"),
     cell("Rows", rowsDone(salon)),
