@@ -18,36 +18,171 @@ select company_id, min(erased_at) as erased_at from @schema.erasures where clien
 -- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
 -- no filling, and nothing that failed last, for it may hang. A worker that was given up takes nothing until it has a new number.
 -- Hints of webhooks are due when there are some: whoever keeps one touches nothing that a page under way holds.
-with due as (
-    select company_id, stream from @schema.sync_status s
-    where due_at <= now() and claimed_by is null and (stream = any ($3::text[]) or wanted_at is not null)
+-- Each of the six walks along its own index and ends after $2 rows, however many are due or wait: salons that are still to be
+-- filled do not stand in the way of deltas. What each locks beyond $2 in all is free again when the statement ends.
+with hinted as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream = 'hooks' and (not $6::bool or failures = 0)
+      and company_id in (select h.company_id from @schema.hooks h where h.ready_at <= now())
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
       and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
       and (not $5::bool or wanted_at is not null)
-      and (not $6::bool or (phase = 'live' and failures = 0))
-      and (stream <> 'hooks' or exists (select from @schema.hooks h where h.company_id = s.company_id and h.ready_at <= now()))
-      and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
       and exists (select from @schema.workers w where w.id = $1)
-    order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
+    order by priority desc, due_at, company_id limit $2
     for update skip locked
+), urgent as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream <> 'hooks' and priority > 0 and (not $6::bool or (phase = 'live' and failures = 0))
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+      and exists (select from @schema.workers w where w.id = $1)
+    order by priority desc, due_at, company_id limit $2
+    for update skip locked
+), quick as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream <> 'hooks' and phase = 'live' and failures = 0 and priority <= 0
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+      and exists (select from @schema.workers w where w.id = $1)
+    order by due_at, company_id limit $2
+    for update skip locked
+), fresh as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream <> 'hooks' and phase in ('new', 'stopped') and failures = 0 and not $6::bool and priority <= 0
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+      and exists (select from @schema.workers w where w.id = $1)
+    order by due_at, company_id limit $2
+    for update skip locked
+), failed as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream <> 'hooks' and phase in ('new', 'stopped', 'live') and failures > 0 and not $6::bool and priority <= 0
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+      and exists (select from @schema.workers w where w.id = $1)
+    order by due_at, company_id limit $2
+    for update skip locked
+), begun as (
+    select company_id, stream, priority, phase, due_at from @schema.sync_status s
+    where claimed_by is null and stream <> 'hooks' and phase in ('filling', 'closing') and not $6::bool and priority <= 0
+      and due_at <= now() and (stream = any ($3::text[]) or wanted_at is not null)
+      and ($4::bigint[] is null or company_id = any ($4) or company_id = 0)
+      and (not $5::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+      and exists (select from @schema.workers w where w.id = $1)
+    order by due_at, company_id limit $2
+    for update skip locked
+), due as (
+    select company_id, stream from (
+        select * from hinted union all select * from urgent union all select * from quick
+        union all select * from fresh union all select * from failed union all select * from begun
+    ) found order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
+), taken as (
+    update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
+    from due where s.company_id = due.company_id and s.stream = due.stream
+    returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at,
+        s.proved_as_of, s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches, s.due_at,
+        extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged
 )
-update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
-from due where s.company_id = due.company_id and s.stream = due.stream
-returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at, s.proved_as_of,
-    s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches,
-    extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged
+select * from taken order by priority desc, phase in ('filling', 'closing'), due_at, company_id
 
 -- name: waits
 -- The highest priority of what is due and waits for a place (null: nothing), see claim: of what is quick, of the rest, and of what
--- of that has not begun.
+-- of that has not begun. One row of each kind tells: it walks along the same indexes.
 -- $1 streams, $2 companies (null: all), $3 only what a command asked for.
-select max(priority) filter (where phase = 'live' and failures = 0) as quick,
-       max(priority) filter (where not (phase = 'live' and failures = 0)) as slow,
-       max(priority) filter (where phase in ('new', 'stopped') and failures = 0) as fresh
-from @schema.sync_status s
-where due_at <= now() and claimed_by is null and (stream = any ($1::text[]) or wanted_at is not null)
-  and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
-  and (not $3::bool or wanted_at is not null)
-  and not exists (select from @schema.pauses p where p.company_id in (0, s.company_id))
+with found as (
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream = 'hooks'
+      and company_id in (select h.company_id from @schema.hooks h where h.ready_at <= now())
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by priority desc limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and priority > 0 and phase = 'live' and failures = 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by priority desc limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and priority > 0 and phase in ('new', 'stopped') and failures = 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by priority desc limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and priority > 0 and (phase <> 'live' or failures > 0)
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by priority desc limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and phase = 'live' and failures = 0 and priority <= 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by due_at limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and phase in ('new', 'stopped') and failures = 0 and priority <= 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by due_at limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and phase in ('new', 'stopped', 'live') and failures > 0
+      and priority <= 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by due_at limit 1)
+    union all
+    (select priority, phase = 'live' and failures = 0 as quick, phase in ('new', 'stopped') and failures = 0 as fresh
+     from @schema.sync_status s where claimed_by is null and stream <> 'hooks' and phase in ('filling', 'closing') and priority <= 0
+      and due_at <= now() and (stream = any ($1::text[]) or wanted_at is not null)
+      and ($2::bigint[] is null or company_id = any ($2) or company_id = 0)
+      and (not $3::bool or wanted_at is not null)
+      and not exists (select from @schema.pauses where company_id = 0)
+      and not exists (select from @schema.pauses p where p.company_id = s.company_id)
+     order by due_at limit 1)
+)
+select max(priority) filter (where quick) as quick, max(priority) filter (where not quick) as slow,
+       max(priority) filter (where fresh) as fresh
+from found
 
 -- name: finish
 -- The batch is over. $4 seconds until the next one (null: never by itself). $5 how long that may be, if not the cadence.
