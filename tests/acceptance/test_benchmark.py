@@ -6,10 +6,12 @@ import asyncio
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.comparison.scenarios import difference
 from support.documents import CHECKOUT
 
 SCRIPTS = re.findall(r"`\.venv/bin/python (tests/benchmarks/\w+\.py)[^`]*`", (CHECKOUT / "README.md").read_text("utf-8"))
@@ -44,3 +46,26 @@ async def test_the_figures_of_the_status_page_are_measured_by_the_command_beside
     assert found["first paint, median ms"] > 0
     assert found["/metrics, median ms"] <= 20
     assert found["/metrics, bytes"] < 60_000, "no line for each salon"
+
+
+async def test_the_comparison_runs_and_loses_nothing(tmp_path: Path) -> None:
+    """Without a network, so ycsync alone; a tiny salon that changes after every answer."""
+    found = await measured("tests/benchmarks/compare.py", "--quick", "--out", str(tmp_path))
+    (row,) = found["rows"]
+    assert (row["tool"], row["code"], row["refused"]) == ("ycsync", 0, 0)
+    assert row["held"] >= 1300
+    assert (row["lost"], row["doubled"]) == (0, 0)
+    assert (row["next_missing"], row["next_stale"]) == (0, 0)
+    assert row["peak_mb"] > 30
+    assert "| ycsync | 100 |" in (tmp_path / "tables.md").read_text("utf-8")
+    assert (tmp_path / "changing.csv").read_text("utf-8").count("\n") == 2
+
+
+def test_what_the_comparison_calls_lost_missing_stale_gone_and_doubled() -> None:
+    before = {("client", 1): 10, ("client", 2): 10, ("client", 3): 10, ("record", 1): 10, ("record", 2): 10}
+    now = {("client", 1): 10, ("client", 2): 10, ("record", 1): 10, ("record", 2): 20, ("record", 3): 20}
+    stored = [(("client", 1), 10), (("client", 1), 10), (("client", 3), 10), (("record", 2), 10)]
+    found = difference(before, now, stored)
+    assert found.lost == 2, "client 2 and record 1 stood still and are not there"
+    assert found.missing == 3, "and record 3 came meanwhile"
+    assert (found.stale, found.ghosts, found.doubled, found.stored) == (1, 1, 1, 3)

@@ -41,6 +41,7 @@ class Case:
     units: int
     crash: float
     one_master: bool
+    imported: bool
     zone: str
 
 
@@ -68,6 +69,7 @@ def run(case: Case) -> Desk:
     if case.habits.usual:
         # Pages that cannot overlap are joined by their places: a client that returns between two requests moves them.
         shop.kinds = tuple(kind for kind in KINDS if kind != "returned client")
+    shop.imported, shop.unmade = case.imported, case.habits.creation == "absent"
     shop.fill(case.clients, case.visits, case.full_day)
     desk = Desk(shop, case.habits, case.churn, case.pace)
     options = {"units": case.units, "crash": case.crash, "history": case.history}
@@ -92,6 +94,7 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
             total=draw(st.sampled_from(["true", "true", "true", "none", "high", "low", "page", "capped", "zero"])),
             beyond=draw(st.sampled_from(["nothing", "nothing", "404", "last", "first"])),
             dates=draw(st.integers(0, 20)) > 0,
+            creation=draw(st.sampled_from(["day", "day", "instant", "ignored", "absent"])) if full_day else "day",
             changes=draw(st.integers(0, 12)) > 0,
             zone=draw(st.sampled_from(["local", "utc"])),
             clients_newest_first="clients" in streams and draw(st.integers(0, 9)) == 0,
@@ -131,6 +134,7 @@ def cases(streams: tuple[str, ...], history: str = "auto") -> st.SearchStrategy[
             units=draw(st.sampled_from([1, 3, 80])),
             crash=draw(st.sampled_from([0.0, 0.0, 0.3])),
             one_master=draw(st.booleans()),
+            imported=draw(st.integers(0, 4)) == 0,
             zone=draw(st.sampled_from(["Europe/Moscow", "America/New_York", "Asia/Vladivostok", "UTC"])),
         )
 
@@ -229,3 +233,29 @@ async def test_a_quiet_cycle_after_few_changes_is_one_request(stream: str) -> No
         assert desk.requests - before == 1, rows
         desk.check(stream)
         shop.clock += 3600
+
+
+@pytest.mark.parametrize("creation", ["day", "instant", "ignored", "absent"])
+@pytest.mark.parametrize(("churn", "most"), [(0, 100), (2, 215)])
+async def test_days_of_more_visits_than_a_page_are_read_by_the_dates_on_which_they_were_made(
+    creation: Literal["day", "instant", "ignored", "absent"], churn: int, most: int
+) -> None:
+    """Thirty masters work on each of eight days: by member of staff it takes 300 requests, 430 where the days change."""
+    shop = Shop(random.Random(1))
+    shop.staff = 30
+    shop.unmade = creation == "absent"
+    shop.fill(clients=0, visits=1600, days=8)
+    desk = Desk(shop, Habits(cap=97, creation=creation), churn)
+    await desk.until_proved("records")
+    by_creation = [line for line in desk.log if "c_start_date" in line or "c_end_date" in line]
+    if creation == "ignored":
+        assert 0 < len(by_creation) < 10, "one day shows it"
+    else:
+        assert len(by_creation) > 20
+        assert not [line for line in desk.log if "staff_id" in line]
+    if creation in ("day", "instant"):
+        assert desk.requests <= most
+    desk.churn = 0
+    desk.shop.clock += 1
+    await desk.until_proved("records")
+    desk.check("records", desk.now())

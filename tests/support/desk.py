@@ -125,12 +125,15 @@ class Desk:
         if hi is not None:
             hi += {"day": timedelta(days=1), "instant": timedelta(seconds=1), "before": timedelta(0)}[habits.end]
         staff, client = query.get("staff_id"), query.get("client_id")
+        made_lo, made_hi = self._made(query)
         found = [
             row
             for row in self.shop.visits.values()
             if (since is None or int(row.stamp) >= since)
             and (lo is None or row.at >= lo)
             and (hi is None or row.at < hi)
+            and (made_lo is None or (row.made is not None and row.made >= made_lo))
+            and (made_hi is None or (row.made is not None and row.made < made_hi))
             and (staff is None or row.staff == int(staff))
             and (client is None or row.client == int(client))
         ]
@@ -138,6 +141,16 @@ class Desk:
             self.shop.rng.shuffle(found)
         key = (lambda row: row.at.date()) if habits.ties == "day" else (lambda row: row.at)
         return sorted(found, key=key, reverse=habits.newest_first)
+
+    def _made(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+        habits = self.habits
+        lo = datetime.fromisoformat(query["c_start_date"]) if "c_start_date" in query else None
+        hi = datetime.fromisoformat(query["c_end_date"]) if "c_end_date" in query else None
+        if habits.creation == "ignored":
+            return None, None
+        if hi is not None:
+            hi += timedelta(seconds=1) if habits.creation == "instant" else timedelta(days=1)
+        return lo, hi
 
     # --- store.pages.Pages --------------------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ def _visits(cursor: cursors.Cursor, queue: Mapping[int, int], after: Rows) -> tu
         edges = [abs((day - edge).days) for one in sweep.pending for edge in (one.lo, one.hi) if edge is not None]
         if sweep.frontier is not None:
             edges.append(abs((day - sweep.frontier).days))
-        if min(edges, default=9) <= 1 or (any(one.staff_id for one in sweep.pending) and handed_out):
+        if min(edges, default=9) <= 1 or (any(one.part for one in sweep.pending) and handed_out):
             allowed.add(entity)
     return covered, allowed | covered
 

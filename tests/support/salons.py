@@ -32,6 +32,8 @@ class Habits:
     end       what `end_date` means: its whole day, its first instant, or the days before it
     total     `total_count`: true, absent, too high, too low, of the page, no more than 100, or always 0
     beyond    what a page after the last holds
+    creation  what `c_end_date` means: its whole day, its first instant; or neither it nor c_start_date filters; or they do,
+              and rows that show no date on which they were made are in no range
     dropped   how often an answer shows one row twice and another not at all
     failing   how often a request is answered with an error
     """
@@ -46,6 +48,7 @@ class Habits:
     beyond: Beyond = "nothing"
     pages: bool = True  # a page's number means anything
     dates: bool = True  # start_date and end_date filter
+    creation: Literal["day", "instant", "ignored", "absent"] = "day"
     changes: bool = True  # changed_after filters
     zone: Literal["local", "utc"] = "local"  # in which changed_after is read
     clients_newest_first: bool = False
@@ -64,6 +67,7 @@ class Row:
     at: datetime = datetime(2026, 1, 1)  # immutable; salon-local
     client: int = 0
     staff: int = 0
+    made: datetime | None = None  # salon-local
     deleted: bool = False
     note: int = 0
     traceless: bool = False
@@ -84,6 +88,7 @@ class Row:
                     "staff_id": self.staff,
                     "client": {"id": self.client} if self.client else None,
                     "deleted": self.deleted,
+                    "create_date": None if self.made is None else self.made.isoformat(" "),
                 }
             self._text = json.dumps(payload).encode()
         return self._text
@@ -102,6 +107,7 @@ class Shop:
         self.gone: dict[int, Row] = {}
         self.staff = 9
         self.kinds = KINDS
+        self.imported = self.unmade = False
         self._last = {"visits": 0, "clients": 0}
 
     def fill(self, clients: int, visits: int, full_day: int = 0, days: int = 730) -> None:
@@ -111,7 +117,12 @@ class Shop:
             self.new_client().stamp = long_ago - self.rng.randrange(10**7)
         for place in range(visits + full_day):
             at = self.some_time(days) if place < visits else self._day(40) + timedelta(hours=10, minutes=place % 600)
-            self.new_visit(at).stamp = long_ago - self.rng.randrange(10**7)
+            row = self.new_visit(at)
+            row.stamp = long_ago - self.rng.randrange(10**7)
+            # Some salons brought all of them from another program on one day.
+            row.made = self._day(800) if self.imported else at - timedelta(minutes=self.rng.randrange(20 * 1440))
+            if self.unmade and self.rng.random() < 0.1:
+                row.made = None
 
     @property
     def today(self) -> datetime:
@@ -143,7 +154,8 @@ class Shop:
 
     def new_visit(self, at: datetime) -> Row:
         client = self.rng.choice(list(self.clients)) if self.clients and self.rng.random() < 0.9 else 0
-        row = Row(self._next("visits"), self.clock + self.skew, at, client, self.rng.randint(1, self.staff))
+        now = datetime.fromtimestamp(int(self.clock), self.zone).replace(tzinfo=None)
+        row = Row(self._next("visits"), self.clock + self.skew, at, client, self.rng.randint(1, self.staff), now)
         self.visits[row.id] = row
         return row
 

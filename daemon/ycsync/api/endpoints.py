@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 
@@ -95,6 +95,11 @@ def records(company_id: int, window: Window, size: int, changed_after: str | Non
         params.append(("start_date", window.lo.isoformat()))
     if window.hi is not None:
         params.append(("end_date", window.hi.isoformat()))
+    if window.made_lo is not None:
+        params.append(("c_start_date", window.made_lo.isoformat()))
+    if window.made_hi is not None:
+        # A day longer: perhaps the server takes it for the day's first instant.
+        params.append(("c_end_date", (window.made_hi + timedelta(days=1)).isoformat()))
     if window.staff_id is not None:
         params.append(("staff_id", str(window.staff_id)))
     if window.client_id is not None:

@@ -19,10 +19,13 @@ What is assumed of the server, and how it is checked in each answer:
   there were none;
 - a probe is a later moment: of a page as long as any, where there is no count to agree with it, an empty probe is not believed.
   A count that is the page's own, and agrees, is: it takes that the only rows beyond a full page leave between two requests;
-- a day too full for a page is read by member of staff. Who else worked that day shows in the sum alone, so the rows that stood
-  still must be as many as the day had; fewer or more, and the day is read page by page until readings agree, as it is where
-  there is no count. That is no snapshot: it takes that a row which stands still is shown by one of the readings, so it is
-  the one place where an order among equal rows that stays helps, and a random one costs readings;
+- a day too full for a page is read by the dates on which its visits were made (plan.crowd), if `c_start_date` and `c_end_date`
+  filter: a row made long before or after them says no (`Answer.strangers`), and the rows that stood still must be as many as
+  the day had; once they were (`by_creation`), as many rows as it had are enough. What was made on one date is read by member
+  of staff: who else worked that day shows in the sum alone, so the rows that stood still must be as many as the day had. Where
+  the sum is another, the day is read page by page until readings agree, as it is where there is no count. That is no snapshot:
+  it takes that a row which stands still is shown by one of the readings, so it is the one place where an order among equal
+  rows that stays helps, and a random one costs readings;
 - client by client, the visits that stood still must be as many as the salon has (walk-ins), else the windows are read too.
 No order of the rows is assumed; it only helps to guess where to cut.
 
@@ -38,6 +41,8 @@ from datetime import date, datetime, timedelta
 
 import msgspec
 
+from ycsync.plan import crowd
+
 FILL = 0.88  # how full a window is planned: Poisson noise and weekdays move the count by a tenth
 FIRST_DATE = date(2005, 1, 1)  # before YCLIENTS existed; older windows are asked in one
 MAX_SIZE = 1000  # documented 300, the back end accepts 1,000; the answer tells
@@ -46,7 +51,10 @@ SMALLEST = 15  # rows; fewer are nobody's page size (documented: 20, 25), unless
 
 
 class Window(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Visits of the session dates lo…hi (inclusive, salon-local; None: open), perhaps of one member of staff or client."""
+    """Visits of the session dates lo…hi (inclusive, salon-local; None: open), perhaps of one member of staff or client.
+
+    Perhaps only those that were made on the dates made_lo…made_hi (the same).
+    """
 
     lo: date | None = None
     hi: date | None = None
@@ -56,6 +64,18 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     estimate: int = 0
     paged: bool = False  # cannot be split further: read page by page, until two readings agree
     root: bool = False
+    made_lo: date | None = None
+    made_hi: date | None = None
+
+    @property
+    def by_creation(self) -> bool:
+        """Is it a range of the dates on which visits were made?"""
+        return self.made_lo is not None or self.made_hi is not None
+
+    @property
+    def part(self) -> bool:
+        """Is it a part of a day that is too full for a page?"""
+        return self.staff_id is not None or self.by_creation
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -73,6 +93,9 @@ class Answer(msgspec.Struct, frozen=True):
     outside: int = 0
     staff: tuple[int, ...] = ()
     steady: int = 0  # distinct rows that have not changed since the sweep began: they stand where they stood
+    made: tuple[date, ...] = ()  # when its rows were made; of a range of such dates the rows within, as are `own` and `steady`
+    own: int = 0
+    strangers: int = 0  # rows that were made long before or after the range
     next_page_empty: bool | None = None  # the answer to a probe
 
 
@@ -85,12 +108,14 @@ class Verdict(enum.Enum):
 
 
 class Day(msgspec.Struct, frozen=True):
-    """A day too full for a page, read by member of staff: is the sum as large as the day?"""
+    """A day too full for a page, read in parts: is the sum as large as the day?"""
 
     day: date
     total: int
     found: int  # steady rows only: of rows that came meanwhile, one may hide another that was not found
     open: int
+    rows: int = 0  # all of them
+    staff: bool = False  # a part is what one member of staff did
 
 
 class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -114,6 +139,7 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     single: bool = False
     pending: tuple[Window, ...] = ()
     days: tuple[Day, ...] = ()
+    by_creation: bool | None = None  # do c_start_date and c_end_date filter? A day that added up says yes
     position: int = 0  # of the next client, when fetching client by client
     clients: int | None = None  # how many there are to fetch so; None: by windows
 
@@ -189,6 +215,8 @@ def judge(sweep: Sweep, answer: Answer) -> Verdict:
 
 def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[Sweep, Verdict]:
     """The sweep after one answer. On PROBE nothing changed: ask the next page, set `next_page_empty`, absorb again."""
+    if window.by_creation and (answer.strangers or window not in sweep.pending):
+        return _uncrowded(sweep, window, answer), Verdict.SPLIT
     verdict = Verdict.WHOLE if window.paged else judge(sweep, answer)
     if verdict is Verdict.PROBE:
         return sweep, verdict
@@ -217,16 +245,21 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
     if verdict is Verdict.SPLIT:
         pieces = split(window, answer, sweep)
         sweep = msgspec.structs.replace(sweep, pending=(*pieces, *rest))
-        if any(piece.staff_id is not None for piece in pieces) and window.staff_id is None and window.lo is not None:
-            day = Day(window.lo, answer.total or answer.rows, 0, len(pieces))
-            sweep = msgspec.structs.replace(sweep, days=(*sweep.days, day))
+        if window.lo is not None and any(piece.part for piece in pieces):
+            before = [day for day in sweep.days if day.day == window.lo] if window.part else []
+            day = before[0] if before else Day(window.lo, answer.total or answer.rows, 0, 1)
+            staff = day.staff or any(piece.staff_id is not None for piece in pieces)
+            day = msgspec.structs.replace(day, open=day.open + len(pieces) - 1, staff=staff)
+            others = [other for other in sweep.days if other.day != window.lo]
+            sweep = msgspec.structs.replace(sweep, days=(*others, day))
         return sweep, verdict
     density = sweep.density
-    if window.lo is not None and window.hi is not None and window.staff_id is None and window.client_id is None:
+    if window.lo is not None and window.hi is not None and not window.part and window.client_id is None:
         rows_a_day = max(answer.rows, 0.5) / ((window.hi - window.lo).days + 1)
         density = (density + 4 * rows_a_day) / 5 if density else rows_a_day
     sweep = msgspec.structs.replace(sweep, pending=rest, density=density)
-    sweep = msgspec.structs.replace(sweep, seen=sweep.seen + answer.distinct, steady=sweep.steady + answer.steady)
+    seen = sweep.seen + (answer.own if window.by_creation else answer.distinct)
+    sweep = msgspec.structs.replace(sweep, seen=seen, steady=sweep.steady + answer.steady)
     sweep = _day(sweep, window, answer)
     if sweep.finished and sweep.clients is not None and (sweep.lies or sweep.steady != sweep.total):
         sweep = then_windows(sweep)
@@ -274,7 +307,7 @@ def _pieces(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
     if window.lo is not None and window.hi is not None:
         days = (window.hi - window.lo).days + 1
         if days == 1 or (not sweep.inclusive and days == 2):
-            return _by_staff(window, answer, sweep)
+            return _crowded(window, answer, sweep)
         step = max(1, days // parts)
         overlap = timedelta(days=0) if sweep.inclusive else day
         pieces: list[Window] = []
@@ -321,32 +354,58 @@ def cut_date(dates: Sequence[date], newest_first: bool) -> date | None:
     return ordered[min(len(ordered) - 1, int(FILL * len(ordered)))]
 
 
-def _by_staff(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
-    # Who else worked that day shows only in the sum, so without a count that can be believed it proves nothing.
+def _crowded(window: Window, answer: Answer, sweep: Sweep) -> tuple[Window, ...]:
+    """Parts of one day: by the dates on which its visits were made, else by member of staff, else page by page."""
+    replace = msgspec.structs.replace
+    total = answer.total or answer.rows
+    # What the parts miss shows in the sum alone, so without a count that can be believed they prove nothing.
     counted = answer.total is not None and answer.total > answer.rows and not sweep.lies
-    if window.staff_id is not None or window.client_id is not None or not answer.staff or not counted:
-        return (msgspec.structs.replace(window, paged=True, estimate=answer.total or answer.rows),)
-    estimate = (answer.total or answer.rows) // len(answer.staff)
-    return tuple(msgspec.structs.replace(window, staff_id=staff, estimate=estimate) for staff in answer.staff)
+    if window.staff_id is not None or window.client_id is not None or not counted:
+        return (replace(window, paged=True, estimate=total),)
+    ends = crowd.cuts(answer.made, total, int(FILL * sweep.size)) if sweep.by_creation is not False else ()
+    if ends:
+        begins = (window.made_lo, *(end + timedelta(days=1) for end in ends))
+        ranges = zip(begins, (*ends, window.made_hi), strict=True)
+        estimate = total // (len(ends) + 1)
+        return tuple(replace(window, made_lo=lo, made_hi=hi, estimate=estimate) for lo, hi in ranges)
+    if not answer.staff:
+        return (replace(window, paged=True, estimate=total),)
+    return tuple(replace(window, staff_id=staff, estimate=total // len(answer.staff)) for staff in answer.staff)
+
+
+def _uncrowded(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
+    """The server does not filter by the date on which a visit was made: this day is read page by page, others by staff."""
+    if not answer.strangers:
+        return sweep  # its day was given up already
+    given_up = [other for other in sweep.pending if other.by_creation]
+    others = tuple(other for other in sweep.pending if not other.by_creation)
+    days = dict.fromkeys((other.lo, other.hi) for other in given_up)
+    again = tuple(Window(lo=lo, hi=hi, estimate=answer.total or answer.rows, paged=True) for lo, hi in days)
+    left = tuple(day for day in sweep.days if all(day.day != lo for lo, _ in days))
+    return msgspec.structs.replace(sweep, pending=(*again, *others), days=left, by_creation=False)
 
 
 def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
-    """Book the answer for one member of staff; a day whose sum falls short is read page by page."""
-    if window.staff_id is None or window.lo is None:
+    """Book the answer for a part of a day; a day whose sum is another is read page by page."""
+    if not window.part or window.lo is None:
         return sweep
+    replace = msgspec.structs.replace
     days: list[Day] = []
     for day in sweep.days:
         if day.day != window.lo:
             days.append(day)
             continue
-        day = Day(day.day, day.total, day.found + answer.steady, day.open - 1)
+        rows = answer.own if window.by_creation else answer.distinct
+        day = replace(day, found=day.found + answer.steady, rows=day.rows + rows, open=day.open - 1)
         if day.open > 0:
             days.append(day)
-        elif day.found != day.total:
-            # Fewer: who else worked that day was not asked for. More: the count was none.
+        elif day.found == day.total:
+            sweep = sweep if day.staff else replace(sweep, by_creation=True)
+        elif day.staff or sweep.by_creation is None or day.rows < day.total:
+            # Fewer: something was not asked for. More: the count was none.
             again = Window(lo=window.lo, hi=window.hi, estimate=abs(day.total - day.found), paged=True)
-            sweep = msgspec.structs.replace(sweep, pending=(*sweep.pending, again))
-    return msgspec.structs.replace(sweep, days=tuple(days))
+            sweep = replace(sweep, pending=(*sweep.pending, again))
+    return replace(sweep, days=tuple(days))
 
 
 def by_client(sweep: Sweep, clients: int) -> Sweep:

@@ -42,7 +42,8 @@ class RecordsBatch(WindowsBatch[Record]):
         return parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
 
     def place(self, row: Record) -> Placed:
-        return Placed(row.session_date, row.starts_at, row.staff_id, row.client_id)
+        made = None if row.created_at is None else row.created_at.astimezone(self.batch.zone).date()
+        return Placed(row.session_date, row.starts_at, row.staff_id, row.client_id, made)
 
     async def resolved(self, window: Window) -> Window:
         """A place in the queue of clients becomes that client."""

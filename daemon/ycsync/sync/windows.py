@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -33,19 +33,32 @@ from ycsync.sync.batch import (
 
 SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
+STRANGE_DAYS = 2  # a range is asked a day longer, and the server may reckon in another zone
 NEVER = datetime.min.replace(tzinfo=UTC)
-R = TypeVar("R")
+
+
+class Dated(Protocol):
+    """What a row says of itself, whatever else it holds."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def changed_at(self) -> datetime | None: ...
+
+
+R = TypeVar("R", bound=Dated)
 _log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where a row stands: its day in the salon, its instant, and whose it is, if the list can be asked by that."""
+    """Where a row stands: its day in the salon, its instant, and whose it is and when it was made, if that can be asked for."""
 
     day: date
     at: datetime
     staff_id: int | None = None
     client_id: int | None = None
+    made: date | None = None
 
 
 class WindowsBatch(Generic[R]):
@@ -151,15 +164,16 @@ class WindowsBatch(Generic[R]):
         except NotFound:
             return self.batch.nothing(there), self.parse(())
 
-    def _steady(self, parsed: Parsed[Any]) -> set[int]:
+    def _steady(self, rows: Sequence[R]) -> set[int]:
         """Rows that have not changed since the sweep began. Those that have are brought by the delta that closes it."""
         began = self.sweep.began
         if began is None:
             return set()
-        return {row.id for row in parsed.rows if row.changed_at is not None and row.changed_at < began}
+        return {row.id for row in rows if row.changed_at is not None and row.changed_at < began}
 
     def _answer(self, window: Window, sweep: Sweep, parsed: Parsed[R], total: int | None) -> Answer:
         placed = [self.place(row) for row in parsed.rows]
+        own = [(row, one) for row, one in zip(parsed.rows, placed, strict=True) if _distance(one.made, window) == 0]
         dates = [one.day for one in placed]
         newest_first = len(dates) > 1 and dates[0] > dates[-1]
         last_day = [one for one in placed if one.day == window.hi] if window.hi else []
@@ -175,7 +189,10 @@ class WindowsBatch(Generic[R]):
             after_midnight=any(one.at.astimezone(self.batch.zone).time() != time(0) for one in last_day),
             outside=sum(1 for one in placed if _outside(one, window)),
             staff=tuple(sorted({one.staff_id for one in placed if one.staff_id is not None})),
-            steady=len(self._steady(parsed)),
+            steady=len(self._steady([row for row, _ in own])),
+            made=tuple(one.made for _, one in own if one.made is not None),
+            own=len({row.id for row, _ in own}),
+            strangers=sum(1 for one in placed if _distance(one.made, window) > STRANGE_DAYS),
         )
 
     async def _settled(self, window: Window, sweep: Sweep) -> tuple[Page, Parsed[R], Answer]:
@@ -196,7 +213,7 @@ class WindowsBatch(Generic[R]):
                 self.batch.reread += reading > 0
                 first = first or page
                 rows += page.rows
-                new |= (self._steady(parsed) if reading else set(parsed.ids)) - found
+                new |= (self._steady(parsed.rows) if reading else set(parsed.ids)) - found
                 found.update(parsed.ids)
                 if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
                     break
@@ -306,7 +323,7 @@ class WindowsBatch(Generic[R]):
         """What this window proves to be gone: only a whole reading of all staff and clients proves anything."""
         if (
             self.sweep.changed_after is not None
-            or window.staff_id is not None
+            or window.part
             or window.position is not None
             or window.paged
             or answer.outside
@@ -339,6 +356,15 @@ class WindowsBatch(Generic[R]):
         )  # fmt: skip
         everything = Window(paged=True, estimate=sweep.total or 0)
         return msgspec.structs.replace(sweep, pending=(everything,), planned=True, days=())
+
+
+def _distance(day: date | None, window: Window) -> int:
+    """Days between a date and the range of dates on which the window's rows were made."""
+    if day is not None and window.made_lo is not None and day < window.made_lo:
+        return (window.made_lo - day).days
+    if day is not None and window.made_hi is not None and day > window.made_hi:
+        return (day - window.made_hi).days
+    return 0
 
 
 def _outside(placed: Placed, window: Window) -> bool:

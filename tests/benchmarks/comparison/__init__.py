@@ -1,0 +1,1 @@
+"""Parts of tests/benchmarks/compare.py: the salon, the tools, what is measured, tables and plots."""
