@@ -13,7 +13,14 @@ from support.documents import CHECKOUT, DOCUMENTS, fenced, inline
 from ycsync.cli import app
 
 SHOWN = [command for command, _ in fenced()] + inline()
-LINKED = ("docs/api.md", "docs/data-model.md", "docs/decisions.md", "docs/promises.md", "deploy/supabase/README.md")
+LINKED = (
+    "docs/api.md",
+    "docs/data-model.md",
+    "docs/decisions.md",
+    "docs/promises.md",
+    "docs/scale.md",
+    "deploy/supabase/README.md",
+)
 OURS = sorted({command for command in SHOWN if command.startswith("ycsync ")})
 
 

@@ -1,0 +1,1 @@
+"""What would a year of many salons cost? The parts of `tests/benchmarks/scale.py`."""
