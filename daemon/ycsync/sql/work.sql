@@ -41,7 +41,7 @@ with hinted as (
       and not exists (select from @schema.pauses where company_id = 0)
       and not exists (select from @schema.pauses p where p.company_id = s.company_id)
       and exists (select from @schema.workers w where w.id = $1)
-    order by priority desc, due_at, company_id limit $2
+    order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
     for update skip locked
 ), quick as (
     select company_id, stream, priority, phase, due_at from @schema.sync_status s

@@ -10,7 +10,7 @@ create index sync_status_failed on @schema.sync_status (due_at, company_id)
     where claimed_by is null and stream <> 'hooks' and phase in ('new', 'stopped', 'live') and failures > 0;
 create index sync_status_begun on @schema.sync_status (due_at, company_id)
     where claimed_by is null and stream <> 'hooks' and phase in ('filling', 'closing');
-create index sync_status_urgent on @schema.sync_status (priority desc, due_at, company_id)
+create index sync_status_urgent on @schema.sync_status (priority desc, (phase in ('filling', 'closing')), due_at, company_id)
     where claimed_by is null and stream <> 'hooks' and priority > 0;
 create index hooks_ready on @schema.hooks (ready_at, company_id);
 -- What every service looks at every few seconds. Not by claimed_by: as long as some old transaction lasts (a dump, say), the row
