@@ -148,7 +148,7 @@ def test_the_audit_tells_what_was_erased_and_readmitted_and_nothing_of_the_perso
     told = json.loads(call(config, "db", "erase", *one, "--yes", "--json").stdout)
     assert told == {
         "company": 4001, "client": 70001,
-        "rows": {"clients": 1, "records": 3, "quarantine": 3, "sweep_missing": 1, "history_queue": 1},
+        "rows": {"clients": 1, "records": 3, "quarantine": 3, "sweep_missing": 1, "history_queue": 1, "hooks": 1},
     }  # fmt: skip
     assert call(config, "db", "erase", "--company", "4002", "--yes").exit_code == 0
     shown = call(config, "db", "erasures").stdout

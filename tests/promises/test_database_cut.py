@@ -254,7 +254,10 @@ async def until(true: str, database: Database, what: object) -> None:
         raise AssertionError((what, [tuple(row) for row in rows])) from None
 
 
-FILLED = "select count(*) = 4 from yclients.sync_status where company_id <> 0 and stream <> 'companies' and phase = 'live'"
+FILLED = (
+    "select count(*) = 4 from yclients.sync_status "
+    "where company_id <> 0 and stream not in ('companies', 'hooks') and phase = 'live'"
+)
 ALL_ENDED = (
     "select not exists (select from yclients.sync_batches where finished_at is null) "
     "and not exists (select from yclients.sync_status where claimed_by is not null)"

@@ -103,7 +103,8 @@ class Runner:
             )  # fmt: skip
             result = await self._work(batch)
             outcome = "proved" if result.proved else "turn" if batch.gave_way else "more"
-            self.unreached_at = None
+            if tally.requests > tally.errors:  # most batches of hints ask nothing
+                self.unreached_at = None
             due_in_s = self._due_in(batch, result)
             await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result))
             if result.proved and claim.heard_s is not None:

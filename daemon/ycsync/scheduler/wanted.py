@@ -48,6 +48,7 @@ class Wanted:
         asked = settings.companies or sorted({*known, *settings.own_tokens})
         wanted = [company for company in asked if company not in erased]
         await self.apply(wanted)
+        await self._recadence()
         if not set(wanted) <= set(known):
             await self.work.list_again()
 
@@ -58,7 +59,11 @@ class Wanted:
             await self.work.ensure(companies, [*self.current.settings.kept(), HOOKS])
         on = [name for name, cadence in self.current.settings.streams.items() if cadence is not None]
         await self.work.enabled([*on, "companies", HOOKS], list(companies))
+
+    async def _recadence(self) -> None:
+        """What a start or a reload changed applies to what waits; the list of salons changes none of it."""
         settings = self.current.settings
+        on = [name for name, cadence in settings.streams.items() if cadence is not None]
         own = {one: settings.for_salon(one).active.interval for one in settings.own_presets}
         for stream in on:
             cadence = settings.streams[stream]

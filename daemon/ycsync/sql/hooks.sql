@@ -5,6 +5,8 @@
 with told as (
     select * from unnest($1::bigint[], $2::text[], $3::bigint[], $4::text[], $5::bigint[])
         as t(company_id, resource, resource_id, status, received)
+    where not exists (select from @schema.erasures e
+                      where e.company_id = t.company_id and e.client_id is null and e.lifted_at is null)
 ), heard as (
     insert into @schema.hooks_heard as h (company_id, heard_at)
     select distinct company_id, now() from told order by company_id
@@ -36,15 +38,25 @@ select stream from @schema.sync_status where company_id = $1 and stream = any ($
 
 -- name: done
 -- These are worked on, unless they were told once more meanwhile. $1 company, $2 resources, $3 ids, $4 their generations.
-delete from @schema.hooks
-where (company_id, resource, resource_id, generation) in (
-    select $1::bigint, * from unnest($2::text[], $3::bigint[], $4::bigint[]))
+with mine as (
+    select h.company_id, h.resource, h.resource_id from @schema.hooks h
+    join unnest($2::text[], $3::bigint[], $4::bigint[]) as t(resource, resource_id, generation) using (resource, resource_id)
+    where h.company_id = $1 and h.generation = t.generation
+    order by h.company_id, h.resource, h.resource_id for update of h
+)
+delete from @schema.hooks h using mine
+where h.company_id = mine.company_id and h.resource = mine.resource and h.resource_id = mine.resource_id
 
 -- name: later
 -- These are looked at once more, in so many seconds. $1 to $4 as above, $5 seconds, $6 the list did not have them.
-update @schema.hooks set ready_at = clock_timestamp() + make_interval(secs => $5::float8), looked_for = $6
-where (company_id, resource, resource_id, generation) in (
-    select $1::bigint, * from unnest($2::text[], $3::bigint[], $4::bigint[]))
+with mine as (
+    select h.company_id, h.resource, h.resource_id from @schema.hooks h
+    join unnest($2::text[], $3::bigint[], $4::bigint[]) as t(resource, resource_id, generation) using (resource, resource_id)
+    where h.company_id = $1 and h.generation = t.generation
+    order by h.company_id, h.resource, h.resource_id for update of h
+)
+update @schema.hooks h set ready_at = clock_timestamp() + make_interval(secs => $5::float8), looked_for = $6
+from mine where h.company_id = mine.company_id and h.resource = mine.resource and h.resource_id = mine.resource_id
 
 -- name: nudge
 -- A delta of these streams is due now. One that is under way may have asked before the hint: another follows it. Lists are not

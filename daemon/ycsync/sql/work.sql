@@ -404,8 +404,13 @@ where (company_id, stream, wanted_at) in (select * from unnest($1::bigint[], $2:
 
 -- name: release
 -- Work that this worker holds but does not do (the database was away when it ended). $2 and $3: what it does.
-update @schema.sync_status set claimed_by = null, claimed_at = null, due_at = now()
-where claimed_by = $1 and (company_id, stream) not in (select * from unnest($2::bigint[], $3::text[]))
+with left_over as (
+    select company_id, stream from @schema.sync_status
+    where claimed_by = $1 and (company_id, stream) not in (select * from unnest($2::bigint[], $3::text[]))
+    for update skip locked
+)
+update @schema.sync_status s set claimed_by = null, claimed_at = null, due_at = now()
+from left_over l where s.company_id = l.company_id and s.stream = l.stream
 
 -- name: unwant_dead
 -- Commands that are gone without a word: as above, or the service would keep to a dead command's pace.

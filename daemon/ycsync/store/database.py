@@ -46,13 +46,16 @@ IDLE_S = 15
 _OPTIONS = {
     "application_name": "ycsync",
     "jit": "off",
-    "idle_in_transaction_session_timeout": f"{IDLE_S}s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "20s",
 }
-_IDLE_SQL = f"set local idle_in_transaction_session_timeout = '{IDLE_S}s'"  # where a session's options are not ours
+# In each transaction: at a pooler a session's options are not ours. Where the role has a limit of its own, that one holds.
+_IDLE_SQL = (
+    f"select set_config('idle_in_transaction_session_timeout', '{IDLE_S}s', true) "
+    "where current_setting('idle_in_transaction_session_timeout') = '0'"
+)
 _FOREIGN_OPTIONS = ("pgbouncer", "connection_limit", "pool_timeout")  # other programs' words in a URL; PostgreSQL refuses them
 
 _GONE = (
@@ -290,8 +293,7 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection inside a transaction: all of it commits, or nothing."""
         async with self._connection() as connection, connection.transaction():
-            if self.pooled:
-                await connection.execute(_IDLE_SQL)
+            await connection.execute(_IDLE_SQL)
             yield connection
 
     @asynccontextmanager

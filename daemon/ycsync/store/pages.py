@@ -132,6 +132,7 @@ class Pages:
         end_of_sweep: EndOfSweep | None = None,
         forget_sweep: bool = False,
         count: bool = False,
+        recount: str | None = None,
         within: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Effect:
         """Store the pages and advance the cursor, all or nothing.
@@ -163,6 +164,15 @@ class Pages:
                     live,
                 )
                 effect.live = live
+            if recount is not None:  # what webhooks told was proved of another stream's rows
+                live = await connection.fetchval(self._sql["count_rows"].replace("{table}", recount), advance.company)
+                await connection.execute(
+                    f"update {self._table('sync_status')} set expected = $3, done = $3 "
+                    "where company_id = $1 and stream = $2 and phase = 'live'",
+                    advance.company,
+                    recount,
+                    live,
+                )
         return effect
 
     def _table(self, name: str) -> str:

@@ -156,6 +156,7 @@ class Batch:
         end_of_sweep: EndOfSweep | None = None,
         forget_sweep: bool = False,
         count: bool = False,
+        recount: str | None = None,
         within: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> Effect:
         """Store pages and cursor in one transaction; raises Fenced when another worker advanced the cursor."""
@@ -178,6 +179,7 @@ class Batch:
             end_of_sweep=end_of_sweep,
             forget_sweep=forget_sweep,
             count=count,
+            recount=recount,
             **({} if within is None else {"within": within}),
         )
         self.version = effect.version

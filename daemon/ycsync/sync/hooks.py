@@ -195,10 +195,13 @@ class HooksBatch:
             try:
                 page = await batch.fetch(request(batch.company, one.resource_id))
             except NotFound:
+                batch.tally.errors -= 1  # an answer that was asked for
                 if one.resource_id in living:
                     found.missing[one.resource_id] = asked_at
                 found.done.append(one)
-            except Transient:
+            except Transient as exc:
+                if exc.unreached:
+                    raise
                 found.again.append(one)
             except (Rejected, AccessDenied) as exc:
                 if isinstance(exc, AccessDenied) and exc.status != 403:
@@ -271,7 +274,7 @@ class HooksBatch:
             await self.hooks.done(connection, company, done)
             await self.hooks.later(connection, company, again, again_s, looked_for=looked_for)
 
-        await self.batch.commit(Cursor(), pages, proved_as_of=self.batch.now(), within=within)
+        await self.batch.commit(Cursor(), pages, proved_as_of=self.batch.now(), recount=stream, within=within)
         self.batch.effect.deleted += gone
         waited = time.monotonic() - self.read_at
         self.batch.waited += [one.age_s + waited for one in done]
