@@ -290,11 +290,14 @@ class Database:
             await connection.execute(query, *args, timeout=self.patience_s)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: all of it commits, or nothing."""
-        async with self._connection() as connection, connection.transaction():
-            await connection.execute(_IDLE_SQL)
-            yield connection
+    async def transaction(self, *, reading: bool = False) -> AsyncIterator[Connection]:
+        """A connection inside a transaction: all of it commits, or nothing. `reading`: it only reads, one moment of everything."""
+        async with self._connection() as connection:
+            isolation = "repeatable_read" if reading else None
+            async with connection.transaction(isolation=isolation, readonly=reading):
+                if not reading:
+                    await connection.execute(_IDLE_SQL)
+                yield connection
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:

@@ -191,8 +191,7 @@ class Report:
 
     @asynccontextmanager
     async def _moment(self) -> AsyncIterator[Connection]:
-        async with self._database.transaction() as connection:
-            await connection.execute("set transaction isolation level repeatable read, read only")
+        async with self._database.transaction(reading=True) as connection:
             yield connection
 
     async def standing(self, egress: str) -> Standing:
