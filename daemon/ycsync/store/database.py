@@ -291,7 +291,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, reading: bool = False) -> AsyncIterator[Connection]:
-        """A connection inside a transaction: all of it commits, or nothing. `reading`: it only reads, one moment of everything."""
+        """A connection inside a transaction: all of it commits, or nothing. `reading`: it only reads, of one moment."""
         async with self._connection() as connection:
             isolation = "repeatable_read" if reading else None
             async with connection.transaction(isolation=isolation, readonly=reading):
