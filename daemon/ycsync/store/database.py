@@ -293,7 +293,7 @@ class Database:
     async def transaction(self, *, reading: bool = False) -> AsyncIterator[Connection]:
         """A connection inside a transaction: all of it commits, or nothing. `reading`: it only reads, of one moment."""
         async with self._connection() as connection:
-            isolation = "repeatable_read" if reading else None
+            isolation: Literal["repeatable_read"] | None = "repeatable_read" if reading else None
             async with connection.transaction(isolation=isolation, readonly=reading):
                 if not reading:
                     await connection.execute(_IDLE_SQL)
