@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -46,6 +47,10 @@ def asked(salon: Salon) -> set[int]:
 async def assert_all(house: House, salon: Salon, *streams: str) -> None:
     for stream in streams or STREAMS:
         among = asked(salon) | await house.live(stream, salon.id) if stream == "schedules" else None
+        if among is not None:  # days that were asked for last: the night may be another day than the one before
+            today = house.clock().astimezone(ZoneInfo(salon.company["timezone_name"])).date()
+            first = (today - timedelta(days=DECLARED["schedules"].span[0]) - date(1970, 1, 1)).days
+            among = {one for one in among if one % 100_000 >= first}
         problems = await wrong(house, salon, stream, among=among)
         assert not problems, (stream, len(problems), problems[:5])
 

@@ -162,6 +162,8 @@ class Desk:
         end_of_sweep: EndOfSweep | None = None,
         forget_sweep: bool = False,
         count: bool = False,
+        recount: None = None,
+        within: None = None,
     ) -> Effect:
         await asyncio.sleep(0)  # a commit may be the last thing that never happened
         stream = advance.stream

@@ -180,7 +180,7 @@ def _integrity(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
         reasons.append("rows in quarantine are not in their tables: see the table quarantine for why")
     phones = audit.with_phone / audit.clients if audit.clients else 0.0
     says = (
-        f"keys unique in {7 - len(audit.unguarded)} of 7 tables; ids and times always filled; "
+        f"keys unique in {audit.tables - len(audit.unguarded)} of {audit.tables} tables; ids and times always filled; "
         f"{number(audit.nameless)} clients without a name and a phone, {phones:.1%} with a usable phone; "
         f"{number(quarantined)} rows in quarantine"
     )

@@ -139,18 +139,24 @@ def _address(loaded: Loaded, *, secret: bool) -> Address:
 async def _each(loaded: Loaded, companies: list[int] | None, act: Act) -> list[Told]:
     """Do it for each salon, one after the other, under the budget of all. One's trouble does not stop the others."""
     check_tokens(loaded)
-    async with _opened(loaded) as (api, paused):
+    async with _opened(loaded) as (api, paused, erased):
         if 0 in paused:
             raise YcsyncError("requests are paused: `ycsync resume` lets them leave again, then ask once more.")
         chosen = tuple(companies or ()) or loaded.settings.companies
         if not chosen:
-            chosen = tuple((await census.managed(api, subscribe.TRIES)).salons)
+            settings = loaded.settings
+            listed = (await census.managed(api, subscribe.TRIES)).salons if settings.needs_common_token else {}
+            chosen = tuple(sorted({*listed, *settings.own_tokens} - erased))
         if not chosen:
             raise YcsyncError(f"{census.NO_SALON}. {census.GIVE_ACCESS}")
-        return [await _one(api, company, act, paused) for company in chosen]
+        return [await _one(api, company, act, paused, erased) for company in chosen]
 
 
-async def _one(api: Api, company: int, act: Act, paused: frozenset[int]) -> Told:
+async def _one(api: Api, company: int, act: Act, paused: frozenset[int], erased: frozenset[int]) -> Told:
+    if company in erased:
+        return Told(
+            company, problem=f"it was erased, and nothing is asked there; `ycsync db readmit --company {company}` lifts that"
+        )
     if company in paused:
         return Told(company, problem=f"it is paused; `ycsync resume --company {company}` lets requests leave again")
     try:
@@ -160,12 +166,12 @@ async def _one(api: Api, company: int, act: Act, paused: frozenset[int]) -> Told
 
 
 @asynccontextmanager
-async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Api, frozenset[int]]]:
+async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Api, frozenset[int], frozenset[int]]]:
     async with (
         open_database(loaded, migrating=True, size=4) as database,
         open_engine(loaded, database, role="hooks") as engine,
     ):
-        yield engine.api, frozenset(await engine.work.pauses())
+        yield engine.api, frozenset(await engine.work.pauses()), frozenset(await engine.work.erased())
 
 
 def _print(one: Told, address: Address) -> None:

@@ -15,6 +15,7 @@ from ycsync.cli.output import Grid, narrow, number, percent, show, span
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
 from ycsync.errors import ApiError, DatabaseError, UsageError
+from ycsync.model.streams import DECLARED
 from ycsync.plan.cost import (
     KEYS_DO_NOT_HELP,
     RTT_S,
@@ -124,6 +125,8 @@ async def _live(loaded: Loaded) -> list[Size]:
         companies = settings.companies
         if not companies:
             companies = tuple(sorted({*(await census.managed(engine.api, tries)).salons, *settings.own_tokens}))
+        erased = await engine.work.erased()  # no request leaves for them
+        companies = tuple(company for company in companies if company not in erased)
         if not companies:
             raise ApiError(f"companies: {census.NO_SALON}. {census.GIVE_ACCESS}")
         places = asyncio.Semaphore(AT_ONCE)
@@ -193,6 +196,8 @@ def _print(settings: Settings, source: str, sizes: Sequence[Size]) -> None:
             f"Not reckoned with: {len(own)} of these salons {'has a preset' if len(own) == 1 else 'have presets'} of their own."
         )
     a_day = quiet_requests_per_day(settings.streams)
+    if declared := [stream for stream in DECLARED if settings.streams.get(stream) is not None]:
+        print(f"Not reckoned with: the first pass of {', '.join(declared)}; nobody knows beforehand how much they hold.")
     print(f"After that a quiet salon takes 2 requests a cycle, {number(a_day)} a day, and its nightly recheck.")
     budget = _budget(settings)
     needed = addresses_needed(len(sizes), settings.streams, budget)

@@ -42,6 +42,10 @@ def read_companies(root: Section, presets: Collection[str]) -> tuple[tuple[int, 
                 raise UsageError("a salon must be one number, its id, or {id: 4001, preset: night}")
             elif node.value == ALL:
                 named.every = True
+            elif node.value.isalpha():
+                raise UsageError(
+                    f"must be a whole number (a salon's id), {{id: 4001, preset: night}} or {ALL}, not {shown(node.value)}"
+                )
             else:
                 _add(named, _id(node), line_of(node))
         except UsageError as error:
@@ -64,7 +68,8 @@ def _mapping(node: yaml.MappingNode, root: Section, presets: Collection[str], na
     preset = section.value("preset", None, lambda scalar: _preset(scalar, presets))
     variable = section.value("user_token_env", None, _variable)
     for wrong in ("user_token", "token"):
-        if section.value(wrong, None, lambda _: True):
+        if section.has(wrong):
+            section.value(wrong, None, lambda _: None)  # read, so that it is not called unknown too
             section.report(
                 wrong,
                 "a token is not kept in this file (it is safe to commit): write `user_token_env: NAME`, "

@@ -1,6 +1,11 @@
 -- name: fence
 -- Pages that are under way were read before the erasure: none of them may commit. $1 company.
-update @schema.sync_status set version = version + 1 where company_id = $1
+-- Locked in the order in which a batch of webhooks locks them.
+with locked as (
+    select company_id, stream from @schema.sync_status where company_id = $1 order by stream <> 'hooks', stream for update
+)
+update @schema.sync_status s set version = version + 1 from locked
+where s.company_id = locked.company_id and s.stream = locked.stream
 
 -- name: fence_list
 -- The same for the list of salons, which holds this one.

@@ -170,6 +170,7 @@ class Audit:
     walk_ins: int
     orphan_lines: int
     unguarded: tuple[str, ...]
+    tables: int  # whose keys were looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ class Report:
                 walk_ins=records["walk_ins"],
                 orphan_lines=records["orphans"],
                 unguarded=tuple(row["name"] for row in unguarded),
+                tables=len(keys),
             )
 
     async def recent(self, most: int) -> tuple[Ended, ...]:

@@ -180,7 +180,7 @@ class Batch:
             forget_sweep=forget_sweep,
             count=count,
             recount=recount,
-            **({} if within is None else {"within": within}),
+            within=within,
         )
         self.version = effect.version
         self.booked += requests

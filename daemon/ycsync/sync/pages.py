@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
@@ -22,7 +23,7 @@ R = TypeVar("R")
 _log = get_logger(__name__)
 
 
-class PagesBatch(Generic[R]):
+class PagesBatch(ABC, Generic[R]):
     """One batch of such a stream. A subclass says what is asked and how it is read."""
 
     def __init__(self, batch: Batch) -> None:
@@ -34,13 +35,13 @@ class PagesBatch(Generic[R]):
         self.result: Result | None = None
         self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
 
+    @abstractmethod
     def request(self, ask: Ask, scan: Scan) -> Request:
         """What asks for one page."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, rows: Sequence[bytes]) -> Parsed[R]:
         """The rows of an answer."""
-        raise NotImplementedError
 
     async def empty(self, ask: Ask) -> tuple[Page, Parsed[R]] | None:
         """A page was answered with 404: a page without rows, or None where the list is to be read another way now."""
@@ -130,7 +131,8 @@ class PagesBatch(Generic[R]):
                     f"salon {batch.company}, {self.stream}: the list changes faster than it can be read; tried again later."
                 )
             batch.reread += 1
-            emit(_log, PASS_RESTARTED, **batch.where, reason="rows vanished between two pages", count=scan.back)
+            if parsed.seen or page.total is not None:  # an empty page of a list without a count is as a rule its end
+                emit(_log, PASS_RESTARTED, **batch.where, reason="rows vanished between two pages", count=scan.back)
             await batch.commit(self.cursor)
             return False
         if self.cursor.kind == "full":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,6 +33,7 @@ from ycsync.sync.batch import (
 )
 
 SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
+QUIET_MOVING = 6  # readings that bring nothing new of a day that changes: of 200 rows in random order each shows two thirds
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 STRANGE_DAYS = 2  # a range is asked a day longer, and the server may reckon in another zone
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -61,7 +63,7 @@ class Placed:
     made: date | None = None
 
 
-class WindowsBatch(Generic[R]):
+class WindowsBatch(ABC, Generic[R]):
     """One batch of such a stream. A subclass says what is asked, how it is read, and where its rows stand."""
 
     documented_size = 25  # rows a page that the API is documented to give, where more is asked until it is refused
@@ -77,17 +79,17 @@ class WindowsBatch(Generic[R]):
         self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
         self.result: Result | None = None
 
+    @abstractmethod
     def request(self, window: Window, sweep: Sweep, page: int) -> Request:
         """What asks for one page of a window."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parse(self, rows: Sequence[bytes]) -> Parsed[R]:
         """The rows of an answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place(self, row: R) -> Placed:
         """Where a row stands."""
-        raise NotImplementedError
 
     async def resolved(self, window: Window) -> Window:
         """A window as it is to be asked for."""
@@ -203,6 +205,7 @@ class WindowsBatch(Generic[R]):
         first: Page | None = None
         rows: list[bytes] = []
         found: set[int] = set()
+        moved: set[int] = set()  # that have changed since the sweep began
         quiet = 0
         for reading in range(SETTLED_ROUNDS):
             new: set[int] = set()
@@ -215,13 +218,17 @@ class WindowsBatch(Generic[R]):
                 rows += page.rows
                 new |= (self._steady(parsed.rows) if reading else set(parsed.ids)) - found
                 found.update(parsed.ids)
+                moved |= set(parsed.ids) - self._steady(parsed.rows)
                 if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
                     break
                 if number > 10_000:
                     raise ApiError(f"salon {self.batch.company}, {self.stream}: the pages of a window do not end")
             quiet = 0 if new else quiet + 1
-            counted = answer.total is not None and not sweep.lies and len(found) >= answer.total
-            if number == 1 or quiet >= (1 if counted else QUIET_UNCOUNTED):
+            counted = answer.total is not None and not sweep.lies
+            # What changed meanwhile may have left, and then the count hides that another row was not shown yet.
+            still = counted and len(found) == answer.total and moved.isdisjoint(found)
+            enough = 1 if still else QUIET_MOVING if counted else QUIET_UNCOUNTED
+            if number == 1 or quiet >= enough:
                 parsed = self.parse(tuple(rows))
                 answer = self._answer(window, sweep, parsed, answer.total)
                 return first, parsed, msgspec.structs.replace(answer, rows=len(found), next_page_empty=True)
