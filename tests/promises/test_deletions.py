@@ -318,6 +318,9 @@ async def test_a_user_who_suddenly_sees_a_fraction_deletes_nothing(database_url:
         assert await alive(house) == before
         assert not await held_back(house, "clients")
         assert not await held_back(house, "records")
+        # What left the weeks of the night in these nights keeps its masked payload until it is read again.
+        await house.afresh(SALON, "records")
+        await house.cycle(SALON, ("records",))
         await assert_equal(sim, house)
 
 
