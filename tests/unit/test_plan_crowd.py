@@ -14,6 +14,7 @@ from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 
 DAY = date(2026, 11, 2)
 MADE = tuple(DAY - timedelta(days=place % 8) for place in range(24))
+FULL = Answer(asked=24, rows=24, distinct=24, total=40, oldest=DAY, newest=DAY, staff=(1, 2), steady=24, made=MADE, own=24)
 
 
 def test_no_range_is_expected_to_hold_more_than_was_asked_for_with_the_day_that_it_is_asked_longer() -> None:
@@ -31,8 +32,7 @@ def split(by_creation: bool | None) -> Sweep:
         began=datetime(2026, 11, 20, tzinfo=UTC), total=500, planned=True, started=True, size=24, longest=24, inclusive=True,
         pending=(window,), by_creation=by_creation,
     )  # fmt: skip
-    full = Answer(asked=24, rows=24, distinct=24, total=40, oldest=DAY, newest=DAY, staff=(1, 2), steady=24, made=MADE, own=24)
-    sweep, verdict = sweeps.absorb(sweep, window, full, DAY)
+    sweep, verdict = sweeps.absorb(sweep, window, FULL, DAY)
     assert verdict is Verdict.SPLIT
     return sweep
 
@@ -66,10 +66,24 @@ def test_a_day_must_add_up_and_once_one_did_as_many_rows_are_enough(
 ) -> None:
     sweep = answered(split(known), steady, rows)
     assert sweep.finished is done
-    assert [one.paged for one in sweep.pending] == ([] if done else [True])
+    assert [(one.paged, one.tries) for one in sweep.pending] == ([] if done else [(False, 1)])
     assert not sweep.days
     if steady == 40:
         assert sweep.by_creation
+
+
+@pytest.mark.parametrize(("known", "most"), [(None, 1), (True, sweeps.MOST_TRIES)])
+def test_a_day_that_does_not_add_up_is_counted_anew_and_at_last_read_page_by_page(known: bool | None, most: int) -> None:
+    sweep = split(known)
+    for tries in range(1, most + 1):
+        sweep = answered(sweep, 38, 39)
+        (day,) = sweep.pending
+        assert day == Window(lo=DAY, hi=DAY, estimate=40, tries=tries)
+        at = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(minutes=tries)
+        sweep, _ = sweeps.absorb(sweep, day, msgspec.structs.replace(FULL, at=at), DAY)
+        assert {sweep.counted_at(piece) for piece in sweep.pending} == {at}, "its rows are those unchanged since this count"
+    (day,) = answered(sweep, 38, 39).pending
+    assert day.paged
 
 
 def test_a_server_that_does_not_filter_by_creation_is_found_out_and_no_day_is_cut_so_any_more() -> None:

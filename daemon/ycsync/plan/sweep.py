@@ -20,11 +20,12 @@ What is assumed of the server, and how it is checked in each answer:
 - a probe is a later moment: of a page as long as any, where there is no count to agree with it, an empty probe is not believed.
   A count that is the page's own, and agrees, is: it takes that the only rows beyond a full page leave between two requests;
 - a day too full for a page is read by the dates on which its visits were made (plan.crowd), if `c_start_date` and `c_end_date`
-  filter: a row made long before or after them says no (`Answer.strangers`), and the rows that stood still must be as many as
-  the day had; once they were (`by_creation`), as many rows as it had are enough. What was made on one date is read by member
-  of staff: who else worked that day shows in the sum alone, so the rows that stood still must be as many as the day had. Where
-  the sum is another, the day is read page by page until readings agree, as it is where there is no count. That is no snapshot:
-  it takes that a row which stands still is shown by one of the readings, so it is the one place where an order among equal
+  filter: a row made long before or after them says no (`Answer.strangers`), and the rows that have not changed since the day
+  was counted must be as many as it had; once they were (`by_creation`), as many rows as it had are enough. What was made on one
+  date is read by member of staff: who else worked that day shows in the sum alone, so the unchanged rows must be as many as the
+  day had. Where the sum is another, the day is counted and cut anew, a few times, then read page by page. That is no snapshot:
+  it ends when the rows that readings showed since a count, unchanged since it, are as many as were counted. Where no count says
+  so, it takes that a row which stands still is shown by one of the readings, so it is the one place where an order among equal
   rows that stays helps, and a random one costs readings;
 - client by client, the visits that stood still must be as many as the salon has (walk-ins), else the windows are read too.
 No order of the rows is assumed; it only helps to guess where to cut.
@@ -47,6 +48,7 @@ FILL = 0.88  # how full a window is planned: Poisson noise and weekdays move the
 FIRST_DATE = date(2005, 1, 1)  # before YCLIENTS existed; older windows are asked in one
 MAX_SIZE = 1000  # documented 300, the back end accepts 1,000; the answer tells
 MIN_SIZE = 25
+MOST_TRIES = 3  # for a day to add up, before it is read page by page
 SMALLEST = 15  # rows; fewer are nobody's page size (documented: 20, 25), unless the next page shows that they are
 
 
@@ -66,6 +68,7 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     root: bool = False
     made_lo: date | None = None
     made_hi: date | None = None
+    tries: int = 0  # how often the day was cut already, and did not add up
 
     @property
     def by_creation(self) -> bool:
@@ -92,7 +95,8 @@ class Answer(msgspec.Struct, frozen=True):
     after_midnight: bool = False  # a row on the window's last day, later than 00:00
     outside: int = 0
     staff: tuple[int, ...] = ()
-    steady: int = 0  # distinct rows that have not changed since the sweep began: they stand where they stood
+    steady: int = 0  # distinct rows that stand where they stood when the sweep began; of a part, when its day was counted
+    at: datetime | None = None  # what changed before is in it
     made: tuple[date, ...] = ()  # when its rows were made; of a range of such dates the rows within, as are `own` and `steady`
     own: int = 0
     strangers: int = 0  # rows that were made long before or after the range
@@ -112,10 +116,11 @@ class Day(msgspec.Struct, frozen=True):
 
     day: date
     total: int
-    found: int  # steady rows only: of rows that came meanwhile, one may hide another that was not found
+    found: int  # rows unchanged since it was counted: of those that came meanwhile, one may hide another that was not found
     open: int
     rows: int = 0  # all of them
     staff: bool = False  # a part is what one member of staff did
+    counted_at: datetime | None = None  # None: when the sweep began
 
 
 class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -147,6 +152,10 @@ class Sweep(msgspec.Struct, frozen=True, omit_defaults=True):
     def finished(self) -> bool:
         """True when every window was answered whole."""
         return self.total is not None and self.planned and not self.pending
+
+    def counted_at(self, window: Window) -> datetime | None:
+        """When the day was counted of which the window is a part. None: it is no part, or an older release counted it."""
+        return next((day.counted_at for day in self.days if window.part and day.day == window.lo), None)
 
 
 def hand_out(sweep: Sweep, in_flight: Collection[Window], room: int, today: date) -> tuple[Sweep, tuple[Window, ...]]:
@@ -247,7 +256,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         sweep = msgspec.structs.replace(sweep, pending=(*pieces, *rest))
         if window.lo is not None and any(piece.part for piece in pieces):
             before = [day for day in sweep.days if day.day == window.lo] if window.part else []
-            day = before[0] if before else Day(window.lo, answer.total or answer.rows, 0, 1)
+            day = before[0] if before else Day(window.lo, answer.total or answer.rows, 0, 1, counted_at=answer.at)
             staff = day.staff or any(piece.staff_id is not None for piece in pieces)
             day = msgspec.structs.replace(day, open=day.open + len(pieces) - 1, staff=staff)
             others = [other for other in sweep.days if other.day != window.lo]
@@ -402,8 +411,12 @@ def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
         elif day.found == day.total:
             sweep = sweep if day.staff else replace(sweep, by_creation=True)
         elif day.staff or sweep.by_creation is None or day.rows < day.total:
-            # Fewer: something was not asked for. More: the count was none.
-            again = Window(lo=window.lo, hi=window.hi, estimate=abs(day.total - day.found), paged=True)
+            # Fewer: something was not asked for, or left after the count: it is counted and cut anew. More: the count was none.
+            most = 0 if day.staff or sweep.by_creation is False else MOST_TRIES if sweep.by_creation else 1
+            once_more = window.tries < most
+            estimate = day.total if once_more else abs(day.total - day.found)
+            tries = window.tries + int(once_more)
+            again = Window(lo=window.lo, hi=window.hi, estimate=estimate, paged=not once_more, tries=tries)
             sweep = replace(sweep, pending=(*sweep.pending, again))
     return replace(sweep, days=tuple(days))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -33,7 +33,7 @@ from ycsync.sync.batch import (
 )
 
 SETTLED_ROUNDS = 16  # readings of a window that cannot be split, until one shows nothing that those before did not
-QUIET_MOVING = 6  # readings that bring nothing new of a day that changes: of 200 rows in random order each shows two thirds
+QUIET_MOVING = 6  # readings that bring nothing new, where no count is reached: of 200 rows in random order each shows 2/3
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 STRANGE_DAYS = 2  # a range is asked a day longer, and the server may reckon in another zone
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -61,6 +61,15 @@ class Placed:
     staff_id: int | None = None
     client_id: int | None = None
     made: date | None = None
+
+
+@dataclass(slots=True)
+class _Count:
+    """How many rows a window had at an instant, and which of those that it had then were shown since."""
+
+    at: datetime
+    total: int
+    shown: set[int] = field(default_factory=set)
 
 
 class WindowsBatch(ABC, Generic[R]):
@@ -148,7 +157,7 @@ class WindowsBatch(ABC, Generic[R]):
 
     async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[R], Answer]:
         page, parsed = await self._read(self.request(window, sweep, number))
-        return page, parsed, self._answer(window, sweep, parsed, page.total)
+        return page, parsed, self._answer(window, sweep, page, parsed)
 
     async def _read(self, request: Request) -> tuple[Page, Parsed[R]]:
         """One answer; a 404 is one without rows, if the salon is there."""
@@ -166,24 +175,25 @@ class WindowsBatch(ABC, Generic[R]):
         except NotFound:
             return self.batch.nothing(there), self.parse(())
 
-    def _steady(self, rows: Sequence[R]) -> set[int]:
-        """Rows that have not changed since the sweep began. Those that have are brought by the delta that closes it."""
-        began = self.sweep.began
-        if began is None:
+    def _steady(self, rows: Sequence[R], since: datetime | None = None) -> set[int]:
+        """Rows unchanged since then, or since the sweep began. Those that have changed are in the delta that closes it."""
+        since = since or self.sweep.began
+        if since is None:
             return set()
-        return {row.id for row in rows if row.changed_at is not None and row.changed_at < began}
+        return {row.id for row in rows if row.changed_at is not None and row.changed_at < since}
 
-    def _answer(self, window: Window, sweep: Sweep, parsed: Parsed[R], total: int | None) -> Answer:
+    def _answer(self, window: Window, sweep: Sweep, page: Page, parsed: Parsed[R]) -> Answer:
         placed = [self.place(row) for row in parsed.rows]
         own = [(row, one) for row, one in zip(parsed.rows, placed, strict=True) if _distance(one.made, window) == 0]
         dates = [one.day for one in placed]
         newest_first = len(dates) > 1 and dates[0] > dates[-1]
+        counted_at = sweep.counted_at(window)
         last_day = [one for one in placed if one.day == window.hi] if window.hi else []
         return Answer(
             asked=sweep.size,
             rows=parsed.seen,
             distinct=distinct(parsed),
-            total=total,
+            total=page.total,
             oldest=min(dates, default=None),
             newest=max(dates, default=None),
             newest_first=newest_first,
@@ -191,7 +201,8 @@ class WindowsBatch(ABC, Generic[R]):
             after_midnight=any(one.at.astimezone(self.batch.zone).time() != time(0) for one in last_day),
             outside=sum(1 for one in placed if _outside(one, window)),
             staff=tuple(sorted({one.staff_id for one in placed if one.staff_id is not None})),
-            steady=len(self._steady([row for row, _ in own])),
+            steady=len(self._steady([row for row, _ in own], counted_at)),
+            at=page.watermark,
             made=tuple(one.made for _, one in own if one.made is not None),
             own=len({row.id for row, _ in own}),
             strangers=sum(1 for one in placed if _distance(one.made, window) > STRANGE_DAYS),
@@ -205,7 +216,7 @@ class WindowsBatch(ABC, Generic[R]):
         first: Page | None = None
         rows: list[bytes] = []
         found: set[int] = set()
-        moved: set[int] = set()  # that have changed since the sweep began
+        counts: list[_Count] = []
         quiet = 0
         for reading in range(SETTLED_ROUNDS):
             new: set[int] = set()
@@ -215,22 +226,24 @@ class WindowsBatch(ABC, Generic[R]):
                 page, parsed, answer = await self._page(window, sweep, number)
                 self.batch.reread += reading > 0
                 first = first or page
+                if number == 1 and page.total is not None:
+                    counts.append(_Count(page.watermark, page.total))
+                for count in counts:
+                    count.shown |= self._steady(parsed.rows, count.at)
                 rows += page.rows
                 new |= (self._steady(parsed.rows) if reading else set(parsed.ids)) - found
                 found.update(parsed.ids)
-                moved |= set(parsed.ids) - self._steady(parsed.rows)
                 if answer.rows < sweep.size and (answer.rows == 0 or answer.rows < sweep.longest):
                     break
                 if number > 10_000:
                     raise ApiError(f"salon {self.batch.company}, {self.stream}: the pages of a window do not end")
             quiet = 0 if new else quiet + 1
-            counted = answer.total is not None and not sweep.lies
-            # What changed meanwhile may have left, and then the count hides that another row was not shown yet.
-            still = counted and len(found) == answer.total and moved.isdisjoint(found)
-            enough = 1 if still else QUIET_MOVING if counted else QUIET_UNCOUNTED
+            counted = page.total is not None and not sweep.lies and all(len(each.shown) <= each.total for each in counts)
+            complete = any(len(each.shown) == each.total for each in counts)
+            enough = QUIET_UNCOUNTED if not counted else 1 if complete else QUIET_MOVING
             if number == 1 or quiet >= enough:
                 parsed = self.parse(tuple(rows))
-                answer = self._answer(window, sweep, parsed, answer.total)
+                answer = self._answer(window, sweep, page, parsed)
                 return first, parsed, msgspec.structs.replace(answer, rows=len(found), next_page_empty=True)
         raise ApiError(
             f"salon {self.batch.company}, {self.stream}: a full day changes faster than it can be read; tried again later."
