@@ -290,10 +290,10 @@ class Limiter:
             await self._paced()
             paced = False
 
-    async def close(self) -> None:
+    async def close(self, within_s: float = 0.5) -> None:
         """Let the releases that are on their way arrive."""
         if self._releases:
-            await asyncio.wait(self._releases, timeout=0.5)
+            await asyncio.wait(self._releases, timeout=within_s)
 
     def _next(self) -> tuple[Waiter | None, float | None]:
         """Who is next; if nobody, seconds until a pause is to be looked at again (None: nobody waits)."""

@@ -20,6 +20,8 @@ from ycsync.store.database import Database
 from ycsync.store.pages import Pages
 from ycsync.store.work import Work
 
+CLOSE_S = 0.5  # for each of the last things that the database is told
+
 
 @dataclass(slots=True)
 class Engine:
@@ -124,9 +126,9 @@ async def open_engine(
         await asyncio.gather(granting, return_exceptions=True)
         if session is not None:
             await session.close()
-        await limiter.close()
+        await limiter.close(min(CLOSE_S, database.patience_s))  # a database that hangs is not waited for once more
         try:
-            async with asyncio.timeout(0.5):
+            async with asyncio.timeout(CLOSE_S):
                 await work.leave(limiter.owner)
         except (DatabaseUnavailable, NoRoom, TimeoutError):
             pass  # the next worker finds that this one is gone
