@@ -32,7 +32,7 @@ ENDPOINTS = (
     "client", "records", "record", "hooks_settings", *DECLARED,
 )  # fmt: skip
 QUEUED = "hooks"  # what webhooks told is fetched in batches too, though it is no stream
-HOOK_RESULTS = ("queued", "ignored", "refused", "lost")
+HOOK_RESULTS = ("queued", "ignored", "refused", "lost", "strange")
 REQUEST_OUTCOMES = ("ok", "throttled", "transient", "denied", "missing", "rejected")
 BATCH_OUTCOMES = ("more", "turn", "proved", "failed", "denied", "stopped", "fenced", "lost")
 EFFECTS = ("inserted", "changed", "deleted", "quarantined")
@@ -136,9 +136,7 @@ class Metrics:
             buckets=_DATABASE_SECONDS,
             registry=registry,
         )
-        self._hooks = Counter(
-            "ycsync_hooks", "Webhooks that came with the right secret, by what became of them.", ("result",), registry=registry
-        )
+        self._hooks = Counter("ycsync_hooks", "Webhooks that came, by what became of them.", ("result",), registry=registry)
         self._hook_s = Histogram(
             "ycsync_hook_duration_seconds",
             "From a webhook until what it told was committed.",

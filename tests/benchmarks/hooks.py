@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import json
 import os
+import random
 import shutil
 import signal
 import statistics
@@ -244,6 +245,7 @@ async def freshness(asked: argparse.Namespace, server: str, folder: Path, *, hoo
             filling = f"select phase from yclients.sync_status where company_id = {large.id} and stream = 'records'"
             await until(database, filling, "filling")
             times: list[float] = []
+            moments = random.Random(1)
             during = 0
             clients, records = list(small.clients), list(small.records)
             for number in range(asked.samples):
@@ -260,7 +262,7 @@ async def freshness(asked: argparse.Namespace, server: str, folder: Path, *, hoo
                     while await database.fetchval(query) != f"fresh {number}":
                         await asyncio.sleep(0.01)
                 times.append(time.monotonic() - begun)
-                await asyncio.sleep(0.3 + number % 5 / 3)
+                await asyncio.sleep(0.3 + moments.uniform(0, 2 if hooks else asked.cycle))  # at any moment of a cycle
             report = sim.report()
             return {
                 "p50 s": round(statistics.median(times), 2), "p95 s": round(sorted(times)[int(0.95 * len(times))], 2),

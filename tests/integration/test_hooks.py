@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 
@@ -119,7 +120,7 @@ async def test_only_who_knows_the_address_is_heard(database_url: str) -> None:
         assert len(set(bodies)) == 1
         assert await hooked.post(raw=b"{") == await hooked.post(raw=b"7") == await hooked.post(raw=b"") == 400
         assert await hooked.post(raw=b"[" + b" " * 70_000 + b"]") == 413
-        assert hooked.ears.refused == 4
+        assert Counter(hooked.ears.refused) == {"strange": 5, "refused": 4}
         # By whatever name, from wherever: the address is the secret. What nobody knows is heard and ignored.
         other = {"Host": "sync.example.org", "Origin": "https://yclients.com"}
         assert await hooked.post({"company_id": 9, "resource": "client", "resource_id": 5}, headers=other) == 200

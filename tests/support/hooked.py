@@ -31,7 +31,7 @@ class Ears:
     def __init__(self, intake: Intake, secret: str | None) -> None:
         self.intake = intake
         self.secret = secret
-        self.refused = 0
+        self.refused: list[str] = []
 
     def hook_secret(self) -> str | None:
         return self.secret
@@ -39,8 +39,8 @@ class Ears:
     async def hear(self, heard: Heard) -> None:
         await self.intake.hear(heard)
 
-    def hook_refused(self) -> None:
-        self.refused += 1
+    def hook_refused(self, result: str) -> None:
+        self.refused.append(result)
 
 
 @dataclass(slots=True)

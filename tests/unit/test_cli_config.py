@@ -131,3 +131,7 @@ def test_check_of_a_good_file_says_what_it_means_and_warns_of_missing_tokens(
     monkeypatch.setenv("YCLIENTS_LOGIN", "me")
     monkeypatch.setenv("YCLIENTS_PASSWORD", "secret")
     assert call(config, "config", "check").stderr == ""
+    config.write_text("yclients: {local_address: 192.0.2.7}\n", "utf-8")
+    elsewhere = call(config, "config", "check")
+    assert (elsewhere.exit_code, elsewhere.stderr.count("warning: ")) == (0, 1), "it may be the service's machine's"
+    assert "192.0.2.7 is not an address of this machine" in elsewhere.stderr

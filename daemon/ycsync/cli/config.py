@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ycsync.api import check_local_address
 from ycsync.cli.common import ConfigOption, JsonOption, command
 from ycsync.cli.output import Grid, show
 from ycsync.config import (
@@ -23,7 +24,7 @@ from ycsync.config import (
     use_preset,
 )
 from ycsync.config.secrets import hidden_folder, missing_said
-from ycsync.errors import ConfigError, UsageError
+from ycsync.errors import ConfigError, UsageError, YcsyncError
 from ycsync.service.control import reload_service
 
 MOST_LINES = 20
@@ -122,7 +123,7 @@ def check(config: ConfigOption = None) -> int:
         told = [] if own.preset is None else [f"preset {own.preset}"]
         told += [] if own.user_token_env is None else [f"user token {own.user_token_env}"]
         print(f"salon {company}: {', '.join(told) or 'as all'}")
-    for warning in _missing(loaded):
+    for warning in (*_missing(loaded), *_elsewhere(settings)):
         print(f"warning: {warning}", file=sys.stderr)
     return 0
 
@@ -143,6 +144,15 @@ def _missing(loaded: Loaded) -> tuple[str, ...]:
     if missing and (hidden := hidden_folder(os.environ, loaded.path.absolute().parent)) is not None:
         return (f"{hidden} may be read by root only: whether the tokens are there was not looked at; with sudo it is",)
     return missing
+
+
+def _elsewhere(settings: Settings) -> tuple[str, ...]:
+    """What may hold on the machine of the service, and does not on this one."""
+    try:
+        check_local_address(settings.yclients.local_address)
+    except YcsyncError as error:
+        return (str(error),)
+    return ()
 
 
 def _row(settings: Settings, name: str) -> tuple[str, ...]:

@@ -94,7 +94,8 @@ async def _erase(loaded: Loaded, company: int, client: int | None) -> Erased:
 def _said(erased: Erased, company: int, client: int | None) -> list[str]:
     lines = []
     if not erased.total:
-        lines.append(f"Nothing of {'this salon' if client is None else 'this client'} was in the database.")
+        who = "this salon" if client is None else "this client"
+        lines.append(f"Nothing of {who} was in the database. If its number is another one, `readmit` (below) takes this back.")
     if parts := [f"{table} {number(rows)}" for table, rows in erased.rows.items() if rows]:
         lines.append(f"Rows erased: {', '.join(parts)}.")
     if parts := [f"{table} {number(rows)}" for table, rows in erased.cleaned.items() if rows]:

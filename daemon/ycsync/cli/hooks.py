@@ -4,27 +4,29 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import typer
 
 from ycsync.api import Api
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
 from ycsync.cli.database import CompaniesOption
-from ycsync.cli.output import document
+from ycsync.cli.output import document, span
 from ycsync.config import Loaded
 from ycsync.errors import ApiError, UsageError, YcsyncError
 from ycsync.service import census, subscribe
 from ycsync.service.engine import check_tokens, open_engine
 from ycsync.service.runtime import open_database
 from ycsync.service.subscribe import Address, Subscription
+from ycsync.store.hooks import Hooks
 
 SHOW_JSON = """\
 One object:
   ok         true: the webhooks of all these salons come here (exit code 0)
   url        our address, its secret hidden
   salons     company, installed, active, others (addresses of others), old (ours with another secret), off (flags that are
-             needed and not set), error (null: none; then the rest is null)
+             needed and not set), error (null: none; then these are null), silent_s (seconds since a webhook of the salon
+             came last; null: none ever did)
 New keys may be added; none is renamed or removed."""
 
 
@@ -36,6 +38,7 @@ class Told:
     now: Subscription | None = None
     problem: str | None = None
     note: str = ""
+    silent_s: float | None = None
 
 
 Act = Callable[[Api, int], Awaitable[Told]]
@@ -92,12 +95,18 @@ def show(company: CompaniesOption = None, as_json: JsonOption = False, config: C
     if as_json:
         empty = dict.fromkeys(Subscription.__dataclass_fields__)
         salons = [
-            {"company": one.company, **(empty if one.now is None else asdict(one.now)), "error": one.problem} for one in found
+            {
+                "company": one.company,
+                **(empty if one.now is None else asdict(one.now)),
+                "error": one.problem,
+                "silent_s": one.silent_s,
+            }
+            for one in found
         ]
         print(document({"ok": well, "url": address.shown, "salons": salons}))
     else:
         for one in found:
-            _print(one, address)
+            _print(one, address, heard=True)
     return 0 if well else 1
 
 
@@ -139,7 +148,7 @@ def _address(loaded: Loaded, *, secret: bool) -> Address:
 async def _each(loaded: Loaded, companies: list[int] | None, act: Act) -> list[Told]:
     """Do it for each salon, one after the other, under the budget of all. One's trouble does not stop the others."""
     check_tokens(loaded)
-    async with _opened(loaded) as (api, paused, erased):
+    async with _opened(loaded) as (api, hooks, paused, erased):
         if 0 in paused:
             raise YcsyncError("requests are paused: `ycsync resume` lets them leave again, then ask once more.")
         chosen = tuple(companies or ()) or loaded.settings.companies
@@ -149,7 +158,8 @@ async def _each(loaded: Loaded, companies: list[int] | None, act: Act) -> list[T
             chosen = tuple(sorted({*listed, *settings.own_tokens} - erased))
         if not chosen:
             raise YcsyncError(f"{census.NO_SALON}. {census.GIVE_ACCESS}")
-        return [await _one(api, company, act, paused, erased) for company in chosen]
+        told = [await _one(api, company, act, paused, erased) for company in chosen]
+        return [replace(one, silent_s=(await hooks.flow(one.company)).silent_s) for one in told]
 
 
 async def _one(api: Api, company: int, act: Act, paused: frozenset[int], erased: frozenset[int]) -> Told:
@@ -166,15 +176,15 @@ async def _one(api: Api, company: int, act: Act, paused: frozenset[int], erased:
 
 
 @asynccontextmanager
-async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Api, frozenset[int], frozenset[int]]]:
+async def _opened(loaded: Loaded) -> AsyncIterator[tuple[Api, Hooks, frozenset[int], frozenset[int]]]:
     async with (
         open_database(loaded, migrating=True, size=4) as database,
         open_engine(loaded, database, role="hooks") as engine,
     ):
-        yield engine.api, frozenset(await engine.work.pauses()), frozenset(await engine.work.erased())
+        yield engine.api, Hooks(database), frozenset(await engine.work.pauses()), frozenset(await engine.work.erased())
 
 
-def _print(one: Told, address: Address) -> None:
+def _print(one: Told, address: Address, *, heard: bool = False) -> None:
     if one.now is None:
         print(f"salon {one.company}: {one.problem}")
         return
@@ -190,4 +200,6 @@ def _print(one: Told, address: Address) -> None:
         parts.append(f"{now.others} other address{'' if now.others == 1 else 'es'}")
     if one.note:
         parts.append(one.note)
+    if heard:
+        parts.append("none came yet" if one.silent_s is None else f"the last one came {span(one.silent_s)} ago")
     print(f"salon {one.company}: {'; '.join(parts)}")

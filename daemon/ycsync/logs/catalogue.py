@@ -80,7 +80,8 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "size": "rows a page from now on",
         "state": "`running`: started by this process; `shared`: by another",
         "status": "the HTTP status; 0: no answer",
-        "stream": "what is fetched: clients, records, services, staff, companies; hooks: what webhooks told",
+        "stream": "what is fetched: clients, records, services, staff, companies, schedules, goods, goods_operations, "
+        "transactions; hooks: what webhooks told",
         "streams": "streams that are on",
         "suppressed": "so many lines like this one were left out before it: of its event, salon and stream, and of its event "
         "where all salons together had too many",

@@ -62,8 +62,8 @@ class Front:
     async def hear(self, heard: Heard) -> None:
         await self._intake.hear(heard)
 
-    def hook_refused(self) -> None:
-        self._daemon.overview.metrics.hook("refused")
+    def hook_refused(self, result: str) -> None:
+        self._daemon.overview.metrics.hook(result)
 
     # --- web.Actions --------------------------------------------------------------------------------------------------
 

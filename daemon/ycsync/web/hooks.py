@@ -36,8 +36,8 @@ class Ears(Protocol):
     async def hear(self, heard: Heard) -> None:
         """Returns when it is kept. Raises NotKept."""
 
-    def hook_refused(self) -> None:
-        """One came with the right secret and a body that is none."""
+    def hook_refused(self, result: str) -> None:
+        """One was not taken: `refused` (the right secret, and a body that is none) or `strange` (another secret)."""
 
 
 class Hooks:
@@ -49,15 +49,18 @@ class Hooks:
 
     async def take(self, request: web.Request) -> web.Response:
         """Any method; only POST with the secret is answered otherwise than 404."""
-        if not self._is_secret(request.match_info["secret"]) or request.method != "POST":
+        known = self._is_secret(request.match_info["secret"])
+        if not known or request.method != "POST":
+            if request.method == "POST":
+                self._ears.hook_refused("strange")
             raise web.HTTPNotFound(text=NOTHING_HERE)
         try:
             heard = parse_hooks(await _body(request))
         except NotAHook as exc:
-            self._ears.hook_refused()
+            self._ears.hook_refused("refused")
             raise web.HTTPBadRequest(text=str(exc)) from None
         except web.HTTPException:
-            self._ears.hook_refused()
+            self._ears.hook_refused("refused")
             raise
         try:
             await self._ears.hear(heard)
