@@ -329,6 +329,9 @@ class Fleet:
     down: tuple[float, float]
     deaths: float = 0.0
     senders: int = 6
+    patient: bool = False  # they leave room to those that are not
+    changes: float = 0.0  # seconds between two requests that cannot wait, each of a process of its own
+    waits: list[float] = field(default_factory=list)  # of those
     arrivals: list[float] = field(default_factory=list)
     random: random.Random = field(default_factory=lambda: random.Random(11))
 
@@ -354,12 +357,28 @@ class Fleet:
 
         for _ in range(processes):
             await begin(0.0)
+        live = self.clock.limiter("default", 0, lambda: rates)
+        begun: float | None = None
+        if self.changes:
+            at(self.random.expovariate(1 / self.changes), "change", 0)
         while events and events[0][0] < seconds:
             when, _, what, owner, lease = heapq.heappop(events)
             if what == "arrive":
                 self.arrivals.append(when)
                 continue
-            limiter = alive.get(owner)
+            if what == "change":
+                await self.clock.to(when)
+                begun = when if begun is None else begun
+                if isinstance(found := await live.ask(2), Lease):
+                    self.waits.append(when - begun)
+                    begun = None
+                    at(when + self.random.uniform(*self.up), "arrive", 0)
+                    at(when + 0.5, "answer", 0, found)
+                    at(when + 0.5 + self.random.expovariate(1 / self.changes), "change", 0)
+                else:
+                    at(when + found + self.random.uniform(0.0, 0.003), "change", 0)
+                continue
+            limiter = alive.get(owner) if owner else live
             if limiter is None:
                 continue
             await self.clock.to(when)
@@ -375,7 +394,7 @@ class Fleet:
             elif flying[owner] >= self.senders:
                 at(when + 0.05, "acquire", owner)
             else:
-                found = await limiter.ask(1)
+                found = await limiter.ask(1, patient=self.patient)
                 if isinstance(found, Lease):
                     flying[owner] += 1
                     arrives = when + self.random.uniform(*self.up)
@@ -383,4 +402,4 @@ class Fleet:
                     at(arrives + self.random.uniform(*self.down), "answer", owner, found)
                     at(when + 0.001, "acquire", owner)
                 else:
-                    at(when + found, "acquire", owner)
+                    at(when + found + self.random.uniform(0.0, 0.003), "acquire", owner)

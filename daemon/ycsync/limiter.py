@@ -17,6 +17,10 @@ What is assumed, beyond that:
   began after it. A machine that stops all its clocks (a virtual machine on hold) is seen by the same comparison, except for a
   lease that was granted and not yet sent at that moment.
 
+A minute's budget sent at 5 a second is used up after 40 s, and a change that a webhook tells would wait for 20. So what can
+wait (PATIENT: first readings) takes only as much as leaves KEPT of the budget to the others until its slots come back: the end
+of each minute is spread thinner, and all of it is used.
+
 aiolimiter only paces (the preset's `min_delay`); it guards nothing across a restart or a second process.
 """
 
@@ -43,6 +47,9 @@ MARGIN_S = 2.0  # between a request's time-out and the end of its lease
 TRANSIT_S = 2.0  # for so long a request may be on its way to the server after its sender has hung up
 LONGEST_BLOCK_S = 3600.0  # what a server may ask for with a 429; who says more has a clock that is wrong
 RELAX_S = 4.0  # for so long a request may be on its way to the server after it was sent
+PATIENT = 0  # the highest priority of what can wait
+LATER_S = 0.01  # it asks so much later than others, of any process, who wait for the same slot
+KEPT = 0.3  # of the minute's budget, for what cannot wait: 60 requests a minute of 200, one a second
 SHARE = 8  # so many grants may pass a class of waiters over before one of them is due
 JUMP_S = 0.02  # the database's clock and ours may differ by so much more than they did, and by DRIFT of the time between
 DRIFT = 0.001
@@ -125,6 +132,10 @@ class Turns:
             (waiter for waiter in free if waiter.priority == turn),
             key=lambda waiter: (self._served.get((turn, waiter.company), -1), waiter.order),
         )
+
+    def may_be_patient(self, waiter: Waiter) -> bool:
+        """Can it wait? Not one whose turn it is although others cannot: they would all wait for it. `next` came before."""
+        return waiter.priority <= PATIENT and all(priority <= PATIENT for priority in self._passed)
 
     def served(self, waiter: Waiter) -> None:
         """It was its turn, and it is over."""
@@ -251,12 +262,19 @@ class Limiter:
         row = await self._executor.fetchrow(self._sql["usage"], self._egress)
         return (row["second"], row["minute"]) if row is not None else (0, 0)
 
-    async def ask(self, company: int) -> Lease | float:
-        """Ask the database once: a lease, or for how long to sleep (0: this salon is paused, and others may go on)."""
+    async def ask(self, company: int, *, patient: bool = False) -> Lease | float:
+        """Ask the database once: a lease, or for how long to sleep (0: this salon is paused, and others may go on).
+
+        `patient`: it leaves KEPT of the budget to those that are not.
+        """
         if self._jump is not None:
             await self._move_along()
-        lease = await self._take(company)
-        return await self._nap_s(company) if lease is None else lease
+        kept = KEPT if patient else 0.0
+        lease = await self._take(company, kept)
+        if lease is not None:
+            return lease
+        nap = await self._nap_s(company, kept)
+        return nap + LATER_S if patient and nap else nap
 
     async def run(self) -> None:
         """Grant leases until cancelled; while the database fails, its error is raised to all waiters."""
@@ -272,12 +290,15 @@ class Limiter:
                 paced = True
                 continue  # somebody more important may have come meanwhile
             try:
-                lease = await self.ask(waiter.company)
+                patient = self._turns.may_be_patient(waiter)
+                lease = await self.ask(waiter.company, patient=patient)
             except DatabaseError as exc:
                 self._turns.fail(exc)
                 continue
             if not isinstance(lease, Lease):
-                if lease:
+                if patient:
+                    await self._arrival(lease)  # who comes meanwhile may find room
+                elif lease:
                     await self._sleep(lease)
                 continue
             if waiter.granted.done():  # given up while the database was asked
@@ -323,7 +344,7 @@ class Limiter:
         if self._pacer is not None:
             await self._pacer.acquire()
 
-    async def _take(self, company: int) -> Lease | None:
+    async def _take(self, company: int, kept: float) -> Lease | None:
         rates = self._rates()
         asked = self._clock()
         rows = await self._executor.fetch(
@@ -334,6 +355,7 @@ class Limiter:
             self.owner,
             self._lease_s,
             company,
+            kept,
         )
         by_kind = {row["kind"]: row for row in rows}
         if by_kind.keys() != {1, 60}:
@@ -348,11 +370,11 @@ class Limiter:
             return None
         return lease
 
-    async def _nap_s(self, company: int) -> float:
+    async def _nap_s(self, company: int, kept: float) -> float:
         """How long to sleep after a refusal: 0 when it is this salon that is paused, and others may go on."""
         rates = self._rates()
         asked = self._clock()
-        row = await self._executor.fetchrow(self._sql["wait"], self._egress, rates.per_second, rates.per_minute, company)
+        row = await self._executor.fetchrow(self._sql["wait"], self._egress, rates.per_second, rates.per_minute, company, kept)
         self._look_at_clock(asked, row["at"])
         if row["paused"] is not None:
             self._paused[row["paused"]] = asyncio.get_running_loop().time() + PAUSE_POLL_S

@@ -229,7 +229,7 @@ async def differing(database: asyncpg.Connection, salon: Salon) -> int:
 
 async def freshness(asked: argparse.Namespace, server: str, folder: Path, *, hooks: bool) -> dict[str, Any]:
     """Seconds from a change to its row, while another salon is filled."""
-    options = Options(salons=2, clients=300, visits=500, latency=0.25, hook_delay=0.2, records_cap=300)
+    options = Options(salons=2, clients=300, visits=500, latency=0.25, hook_delay=0.2, records_cap=100)
     cadence = "5m" if hooks else f"{asked.cycle}s"
     async with Simulator(options) as sim:
         small, large = sim.world.salons.values()
@@ -295,7 +295,7 @@ def main() -> int:
     parser.add_argument("--salons", type=int, default=5)
     parser.add_argument("--clients", type=int, default=1000, help="a salon; a webhook names one of them")
     parser.add_argument("--samples", type=int, default=40, help="changes whose way is timed; 0: none")
-    parser.add_argument("--backfill", type=int, default=60_000, help="visits of the salon that is filled meanwhile")
+    parser.add_argument("--backfill", type=int, default=120_000, help="visits of the salon that is filled meanwhile")
     parser.add_argument("--cycle", type=int, default=10, help="seconds, where there are no webhooks")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--load", type=int, help=argparse.SUPPRESS)

@@ -101,6 +101,23 @@ async def test_ninety_seven_percent_of_a_minutes_budget_is_used_in_virtual_time(
     assert densest(fleet.arrivals, 60.0) == 200
 
 
+@pytest.mark.parametrize("patient", [True, False])
+async def test_a_change_hardly_waits_while_first_readings_use_all_that_is_left_of_each_minute(
+    clock: VirtualClock, patient: bool
+) -> None:
+    fleet = Fleet(clock, 5, 200, up=(0.05, 0.3), down=(0.05, 0.3), patient=patient, changes=4.0)
+    await fleet.run(2, 242.0)
+    later = [at for at in fleet.arrivals if 61.0 <= at < 241.0]
+    assert len(later) >= 0.97 * 200 * 3
+    assert densest(fleet.arrivals, 60.0) <= 200
+    assert densest(fleet.arrivals, 1.0) <= 5
+    if patient:
+        assert len(fleet.waits) > 30
+        assert max(fleet.waits) < 1.5
+    else:
+        assert max(fleet.waits) > 5, "what cannot wait finds the minute used up"
+
+
 async def test_another_program_on_the_same_address_costs_few_refusals(clock: VirtualClock) -> None:
     """It takes 50 of the 200 a minute, and nobody told us: six virtual minutes against the server's own log."""
     rates = Rates(5, 200, 0.0)

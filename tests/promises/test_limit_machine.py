@@ -151,10 +151,10 @@ class World(RuleBasedStateMachine):
     # --- requests -------------------------------------------------------------------------------------------------------
 
     @precondition(lambda self: self.processes)
-    @rule(place=PLACES, company=st.integers(1, 2))
-    def acquire(self, place: int, company: int) -> None:
+    @rule(place=PLACES, company=st.integers(1, 2), patient=st.booleans())
+    def acquire(self, place: int, company: int, patient: bool) -> None:
         process = self.processes[place % len(self.processes)]
-        found = self.do(process.limiter.ask(company))
+        found = self.do(process.limiter.ask(company, patient=patient))
         if isinstance(found, Lease):
             self.requests.append(Sent(process, found))
         self.settle(process)
@@ -204,7 +204,7 @@ class World(RuleBasedStateMachine):
         """All that is granted at the moment of the next slot."""
         wait = sql.load("limiter.sql", SCHEMA)["wait"]
         for _ in range(3):
-            row = self.do(self.clock.fetchrow(wait, process.egress, process.rates.per_second, process.rates.per_minute, 3))
+            row = self.do(self.clock.fetchrow(wait, process.egress, process.rates.per_second, process.rates.per_minute, 3, 0.0))
             assert row is not None
             self.time_goes_on(row["seconds"])
         mine = []

@@ -166,7 +166,7 @@ class Generous(Limiter):
 
     granted: list[int]
 
-    async def ask(self, company: int) -> Lease | float:
+    async def ask(self, company: int, *, patient: bool = False) -> Lease | float:
         self.granted.append(company)
         return Lease(0, 0, 0, 0, WHEN)
 
@@ -184,5 +184,29 @@ async def test_a_salon_with_a_pace_of_its_own_keeps_it_and_holds_up_nobody() -> 
     await asyncio.gather(*(limiter.acquire(company) for company in (1, 1, 1, 2, 2, 2)))
     assert limiter.granted == [1, 2, 2, 2, 1, 1]
     assert asyncio.get_running_loop().time() - begun >= 2 * pace_s
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+class Tight(Generous):
+    """A minute with room for those only that cannot wait."""
+
+    async def ask(self, company: int, *, patient: bool = False) -> Lease | float:
+        return 3600.0 if patient else await super().ask(company)
+
+
+async def test_a_first_reading_that_waits_for_room_holds_up_nobody_and_has_its_turn_among_those_that_cannot_wait() -> None:
+    rates = Rates(1000, 1000, 0.0)
+    limiter = Tight(NoDatabase(), "s", "e", 1, lambda: rates, timeout_s=1.0)
+    limiter.granted = []
+    running = asyncio.create_task(limiter.run())
+    filling = asyncio.create_task(limiter.acquire(1, FILLING))
+    await asyncio.sleep(0)
+    assert limiter.granted == []
+    async with asyncio.timeout(5):
+        await limiter.acquire(2, DELTA)
+        assert limiter.granted == [2], "it did not wait until the filling asks again"
+        await asyncio.gather(*(limiter.acquire(2, DELTA) for _ in range(2 * SHARE)), filling)
+    assert limiter.granted.count(1) == 1
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

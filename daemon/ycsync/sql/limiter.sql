@@ -13,7 +13,9 @@ on conflict do nothing
 -- Takes one slot of each window, or nothing. A slot taken is held until its lease ends ($5 seconds: the time-out of the
 -- request and then some), so that a process that dies in the middle never frees a slot too early.
 -- Of several, the last: the first ones are all that a smaller preset may take.
--- $1 egress, $2 per second, $3 per minute, $4 owner, $5 lease, $6 company.
+-- $1 egress, $2 per second, $3 per minute, $4 owner, $5 lease, $6 company, $7 the share of the minute that a first reading leaves
+-- to whoever cannot wait (0: this one cannot, and takes what there is): until the k-th slot comes back there must be enough, with
+-- those that come before it, for that share of what a minute brings in that time.
 with gate as (
     -- PostgreSQL before 17 cannot subtract an infinite time, hence nullif.
     select least(1, slow_factor + greatest(0, extract(epoch from now() - nullif(slow_since, '-infinity'))) / 600) as factor
@@ -25,9 +27,19 @@ with gate as (
     select slot from @schema.limiter_slots
     where egress = $1 and kind = 1 and slot < greatest(1, floor($2::int * (select factor from gate))) and free_at <= now()
     order by free_at, slot desc limit 1 for update skip locked
+), most as (
+    select greatest(1, floor($3::int * factor)) as slots from gate
+), slots as (
+    select extract(epoch from case when owner is null then free_at else least(free_at, now() + interval '60 s') end - now()) as in_s
+    from @schema.limiter_slots
+    where $7::float8 > 0 and egress = $1 and kind = 60 and slot < (select slots from most)
+), kept as (
+    select max($7::float8 * (select slots from most) / 60 * in_s - place + 1) as slots
+    from (select in_s, row_number() over (order by in_s) as place from slots where in_s > 0) s
 ), minute as (
     select slot from @schema.limiter_slots
-    where egress = $1 and kind = 60 and slot < greatest(1, floor($3::int * (select factor from gate))) and free_at <= now()
+    where egress = $1 and kind = 60 and slot < (select slots from most) and free_at <= now()
+      and ($7::float8 <= 0 or (select count(*) from slots where in_s <= 0) > coalesce((select slots from kept), 0))
     order by free_at, slot desc limit 1 for update skip locked
 )
 update @schema.limiter_slots t
@@ -65,6 +77,8 @@ where egress = $1 and ((kind = 1 and slot = $2 and lease = $3) or (kind = 60 and
 -- name: wait
 -- When is it worth asking again? `seconds` until both windows may have a slot; `paused`: this salon (paused, or erased), or 0 for all, or null.
 -- A slot in flight (it has an owner) is free one window after its answer, so not before one window from now.
+-- $1 egress, $2 per second, $3 per minute, $4 company, $5 the share, see acquire: what must be left falls with time, as fast as it
+-- is kept for.
 with gate as (
     select blocked_until,
         least(1, slow_factor + greatest(0, extract(epoch from now() - nullif(slow_since, '-infinity'))) / 600) as factor
@@ -73,6 +87,13 @@ with gate as (
     select kind, case when owner is null then free_at else least(free_at, now() + make_interval(secs => kind)) end as free_at
     from @schema.limiter_slots, gate
     where egress = $1 and slot < greatest(1, floor(case kind when 1 then $2::int else $3::int end * factor))
+), room as (
+    select $5::float8 * (select greatest(1, floor($3::int * factor)) from gate) / 60 as a_second,
+        (select count(*) from slots where kind = 60 and free_at <= now()) as free
+), kept as (
+    select make_interval(secs => greatest(0, max(extract(epoch from free_at - now()) - (free + place - 1) / a_second))) as until
+    from (select free_at, row_number() over (order by free_at) as place from slots where kind = 60 and free_at > now()) s, room
+    where a_second > 0
 )
 select
     (select min(held) from (
@@ -84,6 +105,7 @@ select
         now(),
         (select min(free_at) from slots where kind = 1),
         (select min(free_at) from slots where kind = 60),
+        now() + (select until from kept),
         (select blocked_until from gate)
     ) - now())::float8 as seconds,
     now() as at

@@ -22,7 +22,7 @@ from benchmarks.scaling.planner import IN_FLIGHT, Asked, Planner, instant, settl
 from benchmarks.scaling.queues import HINTS, Queue, Row, rows_of
 from ycsync.config import STREAMS
 from ycsync.config.settings import Preset, Yclients
-from ycsync.limiter import Turns
+from ycsync.limiter import KEPT, LATER_S, Turns
 from ycsync.plan.cursor import RECHECK_HOUR
 from ycsync.scheduler.loop import FILLING, PLACES, POLL_S
 from ycsync.store.work import WORKER_SILENT_S
@@ -116,6 +116,7 @@ class Engine:
         self.services = [Service(n, Turns(), [0] * second, [0] * minute) for n in range(setup.addresses)]
         self.told = Told()
         self.now = 0
+        self._kept = KEPT * minute / (60 * SECOND)  # slots a tick, for what cannot wait
         self._delay = round(preset.min_delay.total_seconds() * SECOND)
         self._interval = round(preset.interval.total_seconds() * SECOND)
         self._rng = random.Random(f"{setup.seed}/engine")
@@ -270,6 +271,10 @@ class Engine:
                 return
             waiter = service.turns.next(_nobody)
             assert waiter is not None
+            if service.turns.may_be_patient(waiter) and (at := now + self._short(minute)) > now:
+                service.grant_at = at
+                self._at(at, "grant", service)
+                return
             service.turns.served(waiter)
             waiter.granted.cancel()
             batch = service.waiting.pop(waiter.granted)
@@ -282,6 +287,13 @@ class Engine:
             if not batch.read:
                 batch.read = now + trip // 2
             self._at(now + trip, "answer", service, batch)
+
+    def _short(self, minute: list[int]) -> int:
+        """How long until a first reading may take a slot of the minute: as limiter.sql keeps room for others."""
+        ahead = sorted(at - self.now for at in minute if at > self.now)
+        free = len(minute) - len(ahead)
+        kept = max((self._kept * ticks - place for place, ticks in enumerate(ahead)), default=0.0)
+        return 0 if free > kept else round((kept - free) / self._kept) + round(LATER_S * SECOND)
 
     async def _answered(self, service: Service, batch: Batch) -> None:
         heapq.heappush(service.second, self.now + SECOND)
