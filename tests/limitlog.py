@@ -330,6 +330,8 @@ class Fleet:
     deaths: float = 0.0
     senders: int = 6
     patient: bool = False  # they leave room to those that are not
+    hungry: int = 0  # so many of them do not
+    granted: Counter[int] = field(default_factory=Counter)  # by process
     changes: float = 0.0  # seconds between two requests that cannot wait, each of a process of its own
     waits: list[float] = field(default_factory=list)  # of those
     arrivals: list[float] = field(default_factory=list)
@@ -394,9 +396,10 @@ class Fleet:
             elif flying[owner] >= self.senders:
                 at(when + 0.05, "acquire", owner)
             else:
-                found = await limiter.ask(1, patient=self.patient)
+                found = await limiter.ask(1, patient=self.patient and owner > self.hungry)
                 if isinstance(found, Lease):
                     flying[owner] += 1
+                    self.granted[owner] += 1
                     arrives = when + self.random.uniform(*self.up)
                     at(arrives, "arrive", owner)
                     at(arrives + self.random.uniform(*self.down), "answer", owner, found)

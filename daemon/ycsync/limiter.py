@@ -47,6 +47,7 @@ MARGIN_S = 2.0  # between a request's time-out and the end of its lease
 TRANSIT_S = 2.0  # for so long a request may be on its way to the server after its sender has hung up
 LONGEST_BLOCK_S = 3600.0  # what a server may ask for with a 429; who says more has a clock that is wrong
 RELAX_S = 4.0  # for so long a request may be on its way to the server after it was sent
+ASKED = 100  # the priority of what somebody waits for
 PATIENT = 0  # the highest priority of what can wait
 LATER_S = 0.01  # it asks so much later than others, of any process, who wait for the same slot
 KEPT = 0.3  # of the minute's budget, for what cannot wait: 60 requests a minute of 200, one a second
@@ -204,6 +205,7 @@ class Limiter:
         self._clocks = Clocks()
         self._jump: float | None = None  # how far the database's clock went forward, as long as the slots do not know
         self._turns = Turns()
+        self._waits_since: float | None = None  # what can wait was refused first, since it had its last
         self._arrived = asyncio.Event()
         self._paused: dict[int, float] = {}  # salon (0: all) -> not to be asked for before this time of the loop
         self._pacer: AsyncLimiter | None = None
@@ -218,7 +220,7 @@ class Limiter:
         # A clock that was put back before this process began shows as slots that are held for longer than any lease.
         await self._move_along()
 
-    async def acquire(self, company: int, priority: int = 0) -> Lease:
+    async def acquire(self, company: int, priority: int = ASKED) -> Lease:
         """Wait for the right to send one request for this salon (0: none in particular); see Turns for who goes first."""
         while True:
             granted = self._turns.wait(company, priority)
@@ -265,12 +267,18 @@ class Limiter:
     async def ask(self, company: int, *, patient: bool = False) -> Lease | float:
         """Ask the database once: a lease, or for how long to sleep (0: this salon is paused, and others may go on).
 
-        `patient`: it leaves KEPT of the budget to those that are not.
+        `patient`: it leaves KEPT of the budget to those that are not, but not for ever: other processes may have work without
+        end. After as long as SHARE requests take it asks as they do.
         """
         if self._jump is not None:
             await self._move_along()
+        waits, begun = patient, self._clock()
+        since = begun if self._waits_since is None else self._waits_since
+        patient = patient and begun - since < SHARE * 60 / self._rates().per_minute
         kept = KEPT if patient else 0.0
         lease = await self._take(company, kept)
+        if waits:
+            self._waits_since = since if lease is None else None
         if lease is not None:
             return lease
         nap = await self._nap_s(company, kept)

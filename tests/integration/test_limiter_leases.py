@@ -322,7 +322,7 @@ async def usable(database: Database, limiter: Limiter) -> int:
     """How many requests a burst gets through."""
     await database.execute(f"update {SCHEMA}.limiter_slots set free_at = '-infinity', owner = null")
     await database.execute(f"update {SCHEMA}.limiter_egress set blocked_until = '-infinity'")
-    tasks = [asyncio.create_task(limiter.acquire(1, priority=1)) for _ in range(30)]  # none that leaves room to others
+    tasks = [asyncio.create_task(limiter.acquire(1)) for _ in range(30)]
     done, waiting = await asyncio.wait(tasks, timeout=0.4)
     for task in waiting:
         task.cancel()

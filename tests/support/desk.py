@@ -68,6 +68,7 @@ class Desk:
             rows = self._visits(query) if request.endpoint == "records" else self._clients(query)
             page = self._page(rows, query, observed_at, searched=request.body is not None)
         shop.clock += self.pace * rng.random()
+        page = replace(page, took_s=(self.now() - observed_at).total_seconds())
         for _ in range(self.churn):
             shop.change()
         for _ in range(rng.randrange(3)):

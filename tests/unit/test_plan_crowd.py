@@ -72,18 +72,36 @@ def test_a_day_must_add_up_and_once_one_did_as_many_rows_are_enough(
         assert sweep.by_creation
 
 
-@pytest.mark.parametrize(("known", "most"), [(None, 1), (True, sweeps.MOST_TRIES)])
-def test_a_day_that_does_not_add_up_is_counted_anew_and_at_last_read_page_by_page(known: bool | None, most: int) -> None:
+@pytest.mark.parametrize("known", [None, True])
+def test_a_day_that_does_not_add_up_is_counted_anew_and_at_last_read_page_by_page(known: bool | None) -> None:
     sweep = split(known)
-    for tries in range(1, most + 1):
+    for tries in range(1, sweeps.MOST_TRIES + 1):
         sweep = answered(sweep, 38, 39)
         (day,) = sweep.pending
-        assert day == Window(lo=DAY, hi=DAY, estimate=40, tries=tries)
+        assert day == Window(lo=DAY, hi=DAY, estimate=40, tries=tries, short=2)
+        assert sweep.seen == 0, "what was read of it is not counted twice"
         at = datetime(2026, 11, 21, tzinfo=UTC) + timedelta(minutes=tries)
-        sweep, _ = sweeps.absorb(sweep, day, msgspec.structs.replace(FULL, at=at), DAY)
+        sweep, _ = sweeps.absorb(sweep, day, msgspec.structs.replace(FULL, counted_at=at), DAY)
         assert {sweep.counted_at(piece) for piece in sweep.pending} == {at}, "its rows are those unchanged since this count"
     (day,) = answered(sweep, 38, 39).pending
     assert day.paged
+
+
+def test_a_day_of_which_the_same_rows_are_missing_and_nothing_moves_is_tried_once_more_only() -> None:
+    sweep = answered(split(None), 39, 39)
+    sweep, _ = sweeps.absorb(sweep, sweep.pending[0], FULL, DAY)
+    (day,) = answered(sweep, 39, 39).pending
+    assert day.paged
+
+
+def test_until_a_day_has_added_up_one_is_tried_again_at_a_time() -> None:
+    days = tuple(Window(lo=DAY - timedelta(days=n), hi=DAY - timedelta(days=n), tries=1, short=2) for n in range(3))
+    other = Window(lo=DAY - timedelta(days=9), hi=DAY - timedelta(days=8))
+    sweep = msgspec.structs.replace(split(None), pending=(*days, other))
+    assert sweeps.hand_out(sweep, (), 9, DAY)[1] == (days[0], other)
+    assert sweeps.hand_out(sweep, days[:1], 9, DAY)[1] == (other,)
+    known = msgspec.structs.replace(sweep, by_creation=True)
+    assert sweeps.hand_out(known, (), 9, DAY)[1] == (*days, other)
 
 
 def test_a_server_that_does_not_filter_by_creation_is_found_out_and_no_day_is_cut_so_any_more() -> None:

@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -22,13 +22,14 @@ from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, Attempt, send
 from ycsync.config import SalonTokens
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
-from ycsync.limiter import LONGEST_BLOCK_S, RELAX_S, Limiter
+from ycsync.limiter import ASKED, LONGEST_BLOCK_S, RELAX_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
 
 MAX_THROTTLES = 8
 TIMED_OUT = 2  # for so many failures a time-out counts: it costs long, and a smaller page may do
 BACKOFF_S = 0.5
 MAX_BACKOFF_S = 30.0
+CLOCKS_APART = timedelta(minutes=10)
 _log = get_logger(__name__)
 
 
@@ -36,18 +37,30 @@ _log = get_logger(__name__)
 class Page:
     """One answer: raw rows as JSON text, and `total` of what the filter matches, if the server said it.
 
-    `observed_at`: before the request left, by the database's clock. `server_time`: the server's own (its Date header).
+    `observed_at`: before the request left, by the database's clock. `server_time`: the server's own (its Date header), at some
+    instant of the `took_s` seconds that the answer took.
     """
 
     observed_at: datetime
     rows: tuple[bytes, ...]
     total: int | None
     server_time: datetime | None = None
+    took_s: float = 0.0
 
     @property
     def watermark(self) -> datetime:
         """What changed before this instant is in the page, by the earlier of the two clocks."""
         return self.observed_at if self.server_time is None else min(self.observed_at, self.server_time)
+
+    @property
+    def counted_at(self) -> datetime:
+        """What is dated before this instant was so when the rows were counted: nothing after the count is dated so early.
+
+        A change is dated in whole seconds, by the server's clock; where it does not tell that one, ours may be ahead of it.
+        """
+        if self.server_time is None:
+            return self.observed_at - CLOCKS_APART
+        return min(self.observed_at, self.server_time - timedelta(seconds=self.took_s)) - timedelta(seconds=1)
 
 
 @dataclass(slots=True)
@@ -92,7 +105,7 @@ class Api:
         self._asking: Counter[int] = Counter()  # salon -> requests that wait or are under way
         self._doors: dict[int, asyncio.Lock] = {}
 
-    async def fetch(self, request: Request, tally: Tally, *, tries: int, priority: int = 0) -> Page:
+    async def fetch(self, request: Request, tally: Tally, *, tries: int, priority: int = ASKED) -> Page:
         """The answer to one request, after at most `tries` attempts (a time-out counts for TIMED_OUT).
 
         Raises Transient (time-outs, 5xx, broken bodies: all tries failed), Throttled, AccessDenied, NotFound, Rejected.
@@ -214,7 +227,8 @@ class Api:
             self._slow.discard(request.company)
         if answer.outcome.kind != "ok" or answer.envelope is None:
             return answer, None
-        return answer, Page(answer.granted_at, answer.envelope.rows, answer.envelope.total, answer.server_time)
+        envelope = answer.envelope
+        return answer, Page(answer.granted_at, envelope.rows, envelope.total, answer.server_time, answer.seconds)
 
     def _headers(self, user_token: str) -> dict[str, str]:
         return {

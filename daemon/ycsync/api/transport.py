@@ -24,7 +24,7 @@ import aiohttp
 from ycsync.api.leaving import family_of
 from ycsync.api.outcome import Outcome, classify, http_date
 from ycsync.errors import ApiError
-from ycsync.limiter import RELAX_S, Lease, Limiter
+from ycsync.limiter import ASKED, RELAX_S, Lease, Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
 
 ACCEPT = "application/vnd.yclients.v2+json"
@@ -124,7 +124,7 @@ async def send(
     *,
     headers: Mapping[str, str],
     company: int = 0,
-    priority: int = 0,
+    priority: int = ASKED,
     params: Sequence[tuple[str, str]] = (),
     body: bytes | None = None,
     granted: Callable[[], None] = lambda: None,

@@ -90,7 +90,7 @@ def show(company: CompaniesOption = None, as_json: JsonOption = False, config: C
     async def act(api: Api, one: int) -> Told:
         return Told(one, subscribe.judged(await subscribe.read(api, one), address, flags))
 
-    found = run(_each(loaded, company, act))
+    found = run(_each(loaded, company, act, heard=True))
     well = bool(found) and all(one.now is not None and one.now.works for one in found)
     if as_json:
         empty = dict.fromkeys(Subscription.__dataclass_fields__)
@@ -145,8 +145,11 @@ def _address(loaded: Loaded, *, secret: bool) -> Address:
     return Address(hooks.url, secrets.hook_secret)
 
 
-async def _each(loaded: Loaded, companies: list[int] | None, act: Act) -> list[Told]:
-    """Do it for each salon, one after the other, under the budget of all. One's trouble does not stop the others."""
+async def _each(loaded: Loaded, companies: list[int] | None, act: Act, *, heard: bool = False) -> list[Told]:
+    """Do it for each salon, one after the other, under the budget of all. One's trouble does not stop the others.
+
+    `heard`: say when a webhook came last, too.
+    """
     check_tokens(loaded)
     async with _opened(loaded) as (api, hooks, paused, erased):
         if 0 in paused:
@@ -159,7 +162,7 @@ async def _each(loaded: Loaded, companies: list[int] | None, act: Act) -> list[T
         if not chosen:
             raise YcsyncError(f"{census.NO_SALON}. {census.GIVE_ACCESS}")
         told = [await _one(api, company, act, paused, erased) for company in chosen]
-        return [replace(one, silent_s=(await hooks.flow(one.company)).silent_s) for one in told]
+        return [replace(one, silent_s=(await hooks.flow(one.company)).silent_s) for one in told] if heard else told
 
 
 async def _one(api: Api, company: int, act: Act, paused: frozenset[int], erased: frozenset[int]) -> Told:

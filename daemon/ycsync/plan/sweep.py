@@ -15,8 +15,8 @@ What is assumed of the server, and how it is checked in each answer:
   page is probed. Documented defaults are 20 and 25 rows, so a first page of fewer than SMALLEST (or fewer than earlier
   readings had, `before`) is called cut only if the next page shows it;
 - `total_count` counts the rows of the window: where a page that is not full promises more, the next page is probed, and if
-  that is empty the count is called a lie (`lies`), as it is when the next page holds more than it promised. Then it is as if
-  there were none;
+  that is empty the count is called a lie (`lies`), as it is when it promised less than the page or the next one holds. Then it
+  is as if there were none;
 - a probe is a later moment: of a page as long as any, where there is no count to agree with it, an empty probe is not believed.
   A count that is the page's own, and agrees, is: it takes that the only rows beyond a full page leave between two requests;
 - a day too full for a page is read by the dates on which its visits were made (plan.crowd), if `c_start_date` and `c_end_date`
@@ -48,7 +48,7 @@ FILL = 0.88  # how full a window is planned: Poisson noise and weekdays move the
 FIRST_DATE = date(2005, 1, 1)  # before YCLIENTS existed; older windows are asked in one
 MAX_SIZE = 1000  # documented 300, the back end accepts 1,000; the answer tells
 MIN_SIZE = 25
-MOST_TRIES = 3  # for a day to add up, before it is read page by page
+MOST_TRIES = 6  # for a day to add up, before it is read page by page
 SMALLEST = 15  # rows; fewer are nobody's page size (documented: 20, 25), unless the next page shows that they are
 
 
@@ -69,6 +69,7 @@ class Window(msgspec.Struct, frozen=True, omit_defaults=True):
     made_lo: date | None = None
     made_hi: date | None = None
     tries: int = 0  # how often the day was cut already, and did not add up
+    short: int = 0  # so many rows were missing then
 
     @property
     def by_creation(self) -> bool:
@@ -96,7 +97,7 @@ class Answer(msgspec.Struct, frozen=True):
     outside: int = 0
     staff: tuple[int, ...] = ()
     steady: int = 0  # distinct rows that stand where they stood when the sweep began; of a part, when its day was counted
-    at: datetime | None = None  # what changed before is in it
+    counted_at: datetime | None = None  # what is dated before was so when it was counted
     made: tuple[date, ...] = ()  # when its rows were made; of a range of such dates the rows within, as are `own` and `steady`
     own: int = 0
     strangers: int = 0  # rows that were made long before or after the range
@@ -163,6 +164,10 @@ def hand_out(sweep: Sweep, in_flight: Collection[Window], room: int, today: date
     if sweep.total is None:
         return (sweep, ()) if in_flight or room < 1 else (sweep, (Window(lo=sweep.scope_lo, root=True),))
     waiting = [window for window in sweep.pending if window not in in_flight]
+    if sweep.by_creation is None:
+        # Once one day has added up less is asked of the others: they are not tried again before.
+        trying = next((window.lo for window in sweep.pending if window.tries), None)
+        waiting = [window for window in waiting if not window.tries or window.lo == trying]
     out = waiting[:room]
     fresh: list[Window] = []
     while len(out) + len(fresh) < room and not sweep.planned:
@@ -235,6 +240,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         and not window.paged
         and (
             (verdict is Verdict.WHOLE and answer.total > answer.distinct == answer.rows)
+            or answer.distinct > answer.total
             or (answer.next_page_empty is False and answer.total <= answer.distinct)
         )
     )
@@ -256,7 +262,7 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         sweep = msgspec.structs.replace(sweep, pending=(*pieces, *rest))
         if window.lo is not None and any(piece.part for piece in pieces):
             before = [day for day in sweep.days if day.day == window.lo] if window.part else []
-            day = before[0] if before else Day(window.lo, answer.total or answer.rows, 0, 1, counted_at=answer.at)
+            day = before[0] if before else Day(window.lo, answer.total or answer.rows, 0, 1, counted_at=answer.counted_at)
             staff = day.staff or any(piece.staff_id is not None for piece in pieces)
             day = msgspec.structs.replace(day, open=day.open + len(pieces) - 1, staff=staff)
             others = [other for other in sweep.days if other.day != window.lo]
@@ -268,7 +274,8 @@ def absorb(sweep: Sweep, window: Window, answer: Answer, today: date) -> tuple[S
         density = (density + 4 * rows_a_day) / 5 if density else rows_a_day
     sweep = msgspec.structs.replace(sweep, pending=rest, density=density)
     seen = sweep.seen + (answer.own if window.by_creation else answer.distinct)
-    sweep = msgspec.structs.replace(sweep, seen=seen, steady=sweep.steady + answer.steady)
+    steady = sweep.steady + (0 if window.part else answer.steady)
+    sweep = msgspec.structs.replace(sweep, seen=seen, steady=steady)
     sweep = _day(sweep, window, answer)
     if sweep.finished and sweep.clients is not None and (sweep.lies or sweep.steady != sweep.total):
         sweep = then_windows(sweep)
@@ -412,12 +419,14 @@ def _day(sweep: Sweep, window: Window, answer: Answer) -> Sweep:
             sweep = sweep if day.staff else replace(sweep, by_creation=True)
         elif day.staff or sweep.by_creation is None or day.rows < day.total:
             # Fewer: something was not asked for, or left after the count: it is counted and cut anew. More: the count was none.
-            most = 0 if day.staff or sweep.by_creation is False else MOST_TRIES if sweep.by_creation else 1
-            once_more = window.tries < most
-            estimate = day.total if once_more else abs(day.total - day.found)
-            tries = window.tries + int(once_more)
-            again = Window(lo=window.lo, hi=window.hi, estimate=estimate, paged=not once_more, tries=tries)
-            sweep = replace(sweep, pending=(*sweep.pending, again))
+            # As many fewer as last time, and nothing moved: whatever is missing will be so again.
+            short = day.total - day.found
+            same = short == window.short and day.rows == day.found
+            if window.tries < MOST_TRIES and not same and not day.staff and sweep.by_creation is not False:
+                again = Window(lo=window.lo, hi=window.hi, estimate=day.total, tries=window.tries + 1, short=short)
+            else:
+                again = Window(lo=window.lo, hi=window.hi, estimate=abs(short), paged=True)
+            sweep = replace(sweep, pending=(*sweep.pending, again), seen=sweep.seen - day.rows)
     return replace(sweep, days=tuple(days))
 
 

@@ -30,7 +30,8 @@ with gate as (
 ), most as (
     select greatest(1, floor($3::int * factor)) as slots from gate
 ), slots as (
-    select extract(epoch from case when owner is null then free_at else least(free_at, now() + interval '60 s') end - now()) as in_s
+    select extract(epoch from greatest(now(), case when owner is null then free_at else least(free_at, now() + interval '60 s') end)
+                              - now()) as in_s  -- free_at may be infinite, see above
     from @schema.limiter_slots
     where $7::float8 > 0 and egress = $1 and kind = 60 and slot < (select slots from most)
 ), kept as (

@@ -65,7 +65,7 @@ class Placed:
 
 @dataclass(slots=True)
 class _Count:
-    """How many rows a window had at an instant, and which of those that it had then were shown since."""
+    """How many rows a window had, and which of those that it had before `at` (see Page.counted_at) were shown since."""
 
     at: datetime
     total: int
@@ -202,7 +202,7 @@ class WindowsBatch(ABC, Generic[R]):
             outside=sum(1 for one in placed if _outside(one, window)),
             staff=tuple(sorted({one.staff_id for one in placed if one.staff_id is not None})),
             steady=len(self._steady([row for row, _ in own], counted_at)),
-            at=page.watermark,
+            counted_at=page.counted_at,
             made=tuple(one.made for _, one in own if one.made is not None),
             own=len({row.id for row, _ in own}),
             strangers=sum(1 for one in placed if _distance(one.made, window) > STRANGE_DAYS),
@@ -227,7 +227,7 @@ class WindowsBatch(ABC, Generic[R]):
                 self.batch.reread += reading > 0
                 first = first or page
                 if number == 1 and page.total is not None:
-                    counts.append(_Count(page.watermark, page.total))
+                    counts.append(_Count(page.counted_at, page.total))
                 for count in counts:
                     count.shown |= self._steady(parsed.rows, count.at)
                 rows += page.rows
@@ -238,8 +238,9 @@ class WindowsBatch(ABC, Generic[R]):
                 if number > 10_000:
                     raise ApiError(f"salon {self.batch.company}, {self.stream}: the pages of a window do not end")
             quiet = 0 if new else quiet + 1
-            counted = page.total is not None and not sweep.lies and all(len(each.shown) <= each.total for each in counts)
-            complete = any(len(each.shown) == each.total for each in counts)
+            believed = all(len(each.shown) <= each.total for each in counts)
+            complete = believed and any(len(each.shown) == each.total for each in counts)
+            counted = page.total is not None and not sweep.lies
             enough = QUIET_UNCOUNTED if not counted else 1 if complete else QUIET_MOVING
             if number == 1 or quiet >= enough:
                 parsed = self.parse(tuple(rows))
