@@ -40,8 +40,8 @@ def parsed(rows: Sequence[Visit]) -> Parsed[Visit]:
 class Read(WindowsBatch[Visit]):
     """Pages of a day's visits in random order; `counted`: what the server says of `visits` visits; `pages`: how many came."""
 
-    def __init__(self, visits: list[Visit], *, less: int = 0, seed: int = 0) -> None:
-        self.visits, self.less, self.random = visits, less, random.Random(seed)
+    def __init__(self, visits: list[Visit], *, less: int = 0, seed: int = 0, shuffled: bool = True) -> None:
+        self.visits, self.less, self.random, self.shuffled = visits, less, random.Random(seed), shuffled
         self.pages = 0
         batch = SimpleNamespace(zone=ZoneInfo("Europe/Moscow"), now=lambda: NOON, reread=0, company=1)
         self.batch, self.stream = cast(Any, batch), "records"
@@ -60,7 +60,8 @@ class Read(WindowsBatch[Visit]):
     async def _read(self, request: Request) -> tuple[Page, Parsed[Visit]]:
         number = cast(int, request)
         self.pages += 1
-        self.random.shuffle(self.visits)
+        if self.shuffled:
+            self.random.shuffle(self.visits)
         rows = tuple(self.visits[(number - 1) * SIZE : number * SIZE])
         at = NOON + timedelta(seconds=self.pages)
         page = Page(at, cast(Any, rows), len(self.visits) - self.less, at + timedelta(seconds=0.5), 0.5)
@@ -126,6 +127,12 @@ async def test_a_count_that_was_exceeded_ends_no_reading() -> None:
     for seed in SEEDS:
         read = Read([Visit(n) for n in range(60)], less=8, seed=seed)
         assert await read.settled() == set(range(60)), seed
+
+
+async def test_what_has_just_changed_is_known_by_what_an_earlier_reading_showed() -> None:
+    read = Read([Visit(n, NOON + timedelta(hours=1)) for n in range(60)], shuffled=False)
+    assert await read.settled() == set(range(60))
+    assert read.pages == 3 * 2
 
 
 @pytest.mark.parametrize(("late_s", "done"), [(-3, True), (0, False), (1, False)])

@@ -24,9 +24,9 @@ What is assumed of the server, and how it is checked in each answer:
   was counted must be as many as it had; once they were (`by_creation`), as many rows as it had are enough. What was made on one
   date is read by member of staff: who else worked that day shows in the sum alone, so the unchanged rows must be as many as the
   day had. Where the sum is another, the day is counted and cut anew, a few times, then read page by page. That is no snapshot:
-  it ends when the rows that readings showed since a count, unchanged since it, are as many as were counted. Where no count says
-  so, it takes that a row which stands still is shown by one of the readings, so it is the one place where an order among equal
-  rows that stays helps, and a random one costs readings;
+  it ends when the rows that readings showed since a count, and that were there then, are as many as were counted. Where none
+  says so, it takes that a row which stands still is shown by one of the readings, so it is the one place where an order among
+  equal rows that stays helps, and a random one costs readings;
 - client by client, the visits that stood still must be as many as the salon has (walk-ins), else the windows are read too.
 No order of the rows is assumed; it only helps to guess where to cut.
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiohttp import ClientSession
@@ -13,7 +13,7 @@ from ycsync import __version__
 from ycsync.api import Api, Attempt, UserToken, check_local_address, leaving_address, new_session
 from ycsync.config import Loaded, Settings
 from ycsync.config.secrets import missing_said
-from ycsync.errors import DatabaseUnavailable, NoRoom, UsageError, YcsyncError
+from ycsync.errors import DatabaseError, DatabaseUnavailable, NoRoom, UsageError, YcsyncError
 from ycsync.limiter import Limiter, Rates
 from ycsync.scheduler import Current, Scheduler, Scope
 from ycsync.store.database import Database
@@ -67,6 +67,18 @@ def pace_s(settings: Settings, company: int) -> float:
     return max(preset.min_delay.total_seconds(), 1 / preset.per_second, 60 / preset.per_minute)
 
 
+async def _registered(register: Callable[[], Awaitable[int]], work: Work) -> int:
+    """The worker's number. A stop in the middle waits for it: a row that nobody knows would stand until the next start."""
+    asking = asyncio.ensure_future(register())
+    try:
+        return await asyncio.shield(asking)
+    except asyncio.CancelledError:
+        with suppress(DatabaseError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await work.leave(await asking)
+        raise
+
+
 @asynccontextmanager
 async def open_engine(
     loaded: Loaded,
@@ -90,7 +102,7 @@ async def open_engine(
         address = await leaving_address(yclients.base_url, yclients.local_address)
         return await work.register(role, yclients.egress, __version__, info() or {}, address)
 
-    worker = await register()
+    worker = await _registered(register, work)
     timeout_s = yclients.timeout.total_seconds()
     limiter = Limiter(
         database.named("limiter"), database.schema, yclients.egress, worker, lambda: rates_of(current.settings),
@@ -127,8 +139,6 @@ async def open_engine(
         if session is not None:
             await session.close()
         await limiter.close(min(CLOSE_S, database.patience_s))  # a database that hangs is not waited for once more
-        try:
+        with suppress(DatabaseUnavailable, NoRoom, TimeoutError):  # the next worker finds that this one is gone
             async with asyncio.timeout(CLOSE_S):
                 await work.leave(limiter.owner)
-        except (DatabaseUnavailable, NoRoom, TimeoutError):
-            pass  # the next worker finds that this one is gone

@@ -323,12 +323,23 @@ values ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, case when $9::bool then hos
 -- name: beat
 update @schema.workers set beat_at = clock_timestamp(), info = coalesce($2::text::jsonb, info) where id = $1 returning id
 
--- name: stopped_batches
--- This worker ends in order: what it drops is not lost. $1 worker.
-update @schema.sync_batches set outcome = 'stopped', finished_at = now() where finished_at is null and worker_id = $1
-
 -- name: leave
+-- This worker ends in order, its connections to the API closed: what it drops is not lost. A lease that was granted while its
+-- asking was cut off is nobody's: its slots are free one window after what is on its way ($2 seconds). $1 worker.
+with batches as (
+    update @schema.sync_batches set outcome = 'stopped', finished_at = now() where finished_at is null and worker_id = $1
+), slots as (
+    update @schema.limiter_slots set free_at = least(free_at, now() + make_interval(secs => kind + $2::float8)), owner = null
+    where owner = $1
+)
 delete from @schema.workers where id = $1
+
+-- name: give_back
+-- What a worker held that has left. Its last page may still be on its way to be dropped: that is waited for. $1 worker.
+update @schema.sync_status set claimed_by = null, claimed_at = null,
+    due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at)
+                       and (nudged_at is null or nudged_at <= claimed_at) then due_at else now() end
+where claimed_by = $1
 
 -- name: local_workers
 select id, pid, pid_start from @schema.workers where host = $1

@@ -183,11 +183,9 @@ class Work:
         return await self._database.fetchval(self._sql["beat"], worker, text) is not None
 
     async def leave(self, worker: int) -> None:
-        """This worker ends in order: what it held is due again at once."""
-        await self._database.execute(self._sql["stopped_batches"], worker)
-        await self._database.execute(self._sql["leave"], worker)
-        await self._database.execute(self._sql["unclaim"])
-        await self._database.execute(self._sql["close_batches"])
+        """This worker ends in order, its connections to the API closed: what it held is due again at once."""
+        await self._database.execute(self._sql["leave"], worker, TRANSIT_S)
+        await self._database.execute(self._sql["give_back"], worker)
 
     async def reap(self) -> list[int]:
         """Free what dead workers held: claims, and the request slots of those whose process is known to be gone."""
@@ -329,7 +327,7 @@ class Work:
         with suppress(DatabaseUnavailable, NoRoom):  # then who looks for dead workers does this
             await self._last_word.execute(self._sql["unwant"], companies, streams, list(wanted.values()))
             if command is not None:
-                await self._last_word.execute(self._sql["leave"], command)
+                await self._last_word.execute(self._sql["leave"], command, TRANSIT_S)
 
     async def list_again(self) -> None:
         """A salon is wanted that the list does not hold: read the list again."""

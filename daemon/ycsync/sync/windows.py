@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Generic, Protocol, TypeVar
@@ -65,11 +65,19 @@ class Placed:
 
 @dataclass(slots=True)
 class _Count:
-    """How many rows a window had, and which of those that it had before `at` (see Page.counted_at) were shown since."""
+    """How many rows a window had, and which of those were shown since.
+
+    They are dated before `at` (see Page.counted_at), or were shown before as well, with the same date (`before`).
+    """
 
     at: datetime
     total: int
+    before: Mapping[int, datetime]
     shown: set[int] = field(default_factory=set)
+
+    def show(self, dates: Mapping[int, datetime]) -> None:
+        """A page came with these rows, and when each of them changed last."""
+        self.shown |= {id_ for id_, date_ in dates.items() if date_ < self.at or self.before.get(id_) == date_}
 
 
 class WindowsBatch(ABC, Generic[R]):
@@ -216,6 +224,7 @@ class WindowsBatch(ABC, Generic[R]):
         first: Page | None = None
         rows: list[bytes] = []
         found: set[int] = set()
+        dates: dict[int, datetime] = {}  # when each changed last, as it was shown last
         counts: list[_Count] = []
         quiet = 0
         for reading in range(SETTLED_ROUNDS):
@@ -227,9 +236,11 @@ class WindowsBatch(ABC, Generic[R]):
                 self.batch.reread += reading > 0
                 first = first or page
                 if number == 1 and page.total is not None:
-                    counts.append(_Count(page.counted_at, page.total))
+                    counts.append(_Count(page.counted_at, page.total, dict(dates)))
+                shown = {row.id: row.changed_at for row in parsed.rows if row.changed_at is not None}
                 for count in counts:
-                    count.shown |= self._steady(parsed.rows, count.at)
+                    count.show(shown)
+                dates |= shown
                 rows += page.rows
                 new |= (self._steady(parsed.rows) if reading else set(parsed.ids)) - found
                 found.update(parsed.ids)
