@@ -45,6 +45,18 @@ async def test_a_salon_that_is_always_due_does_not_starve_the_others(database: D
     assert set(turns.values()) == {10}
 
 
+async def test_where_deltas_are_always_late_a_first_pass_that_is_later_still_goes_on(
+    database: Database, work: Work, me: int
+) -> None:
+    """More salons than requests: something that is quick, or has not begun, is due at any moment."""
+    await put(database, 1, "records", due_at="now() - interval '2 min'", phase="'live'")
+    await put(database, 2, "records", due_at="now() - interval '6 min'", phase="'filling'")
+    await put(database, 3, "records", due_at="now() - interval '9 min'", phase="'filling'")
+    await put(database, 4, "records", due_at="now() - interval '3 min'")
+    taken = [names(await work.claim(me, 1, STREAMS))[0][0] for _ in range(4)]
+    assert taken == [3, 4, 1, 2]
+
+
 async def test_only_what_is_asked_for_is_taken(database: Database, work: Work, me: int) -> None:
     await put(database, 0, "companies")
     for company in (1, 2):

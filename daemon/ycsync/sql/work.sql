@@ -14,7 +14,8 @@ select company_id, min(erased_at) as erased_at from @schema.erasures where clien
 
 -- name: claim
 -- Takes work that is due, so that no salon starves another: within a priority what has not begun before a first pass that has had
--- a turn (a small salon never waits for the size of a large one), then the longest overdue.
+-- a turn (a small salon never waits for the size of a large one), then the longest overdue. But where there is more to do than
+-- requests, something is always due that has not begun, or a delta: a first pass goes before what is due five minutes later.
 -- $1 worker, $2 how many, $3 streams, $4 companies (null: all), $5 only what a command asked for, $6 only what is quick:
 -- no filling, and nothing that failed last, for it may hang. A worker that was given up takes nothing until it has a new number.
 -- Hints of webhooks are due when there are some: whoever keeps one touches nothing that a page under way holds.
@@ -91,7 +92,9 @@ with hinted as (
     select company_id, stream from (
         select * from hinted union all select * from urgent union all select * from quick
         union all select * from fresh union all select * from failed union all select * from begun
-    ) found order by priority desc, phase in ('filling', 'closing'), due_at, company_id limit $2
+    ) found
+    order by priority desc, due_at + case when phase in ('filling', 'closing') then interval '5 minutes' else interval '0' end, company_id
+    limit $2
 ), taken as (
     update @schema.sync_status s set claimed_by = $1, claimed_at = clock_timestamp()
     from due where s.company_id = due.company_id and s.stream = due.stream
@@ -99,7 +102,8 @@ with hinted as (
         s.proved_as_of, s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches, s.due_at,
         extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged
 )
-select * from taken order by priority desc, phase in ('filling', 'closing'), due_at, company_id
+select * from taken
+order by priority desc, due_at + case when phase in ('filling', 'closing') then interval '5 minutes' else interval '0' end, company_id
 
 -- name: waits
 -- The highest priority of what is due and waits for a place (null: nothing), see claim: of what is quick, of the rest, and of what

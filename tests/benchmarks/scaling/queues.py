@@ -26,6 +26,7 @@ from ycsync.store.work import HINTED, Claim, Work
 
 QUEUED = ("services", "staff", "clients", "records")
 HINTS = "hooks"  # what webhooks told: a row of its own for each salon, always due, and claimed when there is something
+LATER = 300 * SECOND  # a first pass goes before what is due so much later (work.sql)
 
 _VIRTUAL = """
 create schema if not exists virtual;
@@ -121,18 +122,21 @@ class Memory:
         taken: list[Row] = []
         heaps = (
             (self._hinted,),
-            (self._quick,) if no_filling else (self._quick, self._fresh),
-            () if no_filling else (self._begun,),
+            (self._quick,) if no_filling else (self._quick, self._fresh, self._begun),
         )
         for equals in heaps:
             while len(taken) < limit:
                 ready = [heap for heap in equals if _ready(heap, at)]
                 if not ready:
                     break
-                row = heapq.heappop(min(ready, key=_first))[3]
+                row = heapq.heappop(min(ready, key=self._first))[3]
                 row.claimed, row.hinted = True, False
                 taken.append(row)
         return taken
+
+    def _first(self, heap: list[Entry]) -> tuple[int, int, int]:
+        at, company, place, _ = heap[0]
+        return at + (LATER if heap is self._begun else 0), company, place
 
     async def finish(self, row: Row, worker: int, asked: Asked, at: int, due_in: int, cadence: int) -> None:
         """The batch is over; the next one is due in so long."""
@@ -155,10 +159,6 @@ class Memory:
         for row in rows:
             row.claimed = False
             self._due(row, at)
-
-
-def _first(heap: list[Entry]) -> tuple[int, int, int]:
-    return heap[0][:3]
 
 
 def _ready(heap: list[Entry], at: int) -> bool:
