@@ -112,7 +112,7 @@ async def test_a_batch_that_was_stopped_is_not_called_lost(scene: Scene, effort:
                 death = await trial.serve(at=point, signal=signal.SIGTERM)
                 assert death.code == 0
                 tried, hits = tried + 1, hits + death.hit
-                await trial.check_left(point)
+                await trial.check_left()
     assert hits >= tried / 2
 
 
@@ -164,7 +164,7 @@ async def test_sigterm_at_any_await_ends_the_service_within_two_seconds(scene: S
                 assert death.seconds < OUT_S, death.seconds
                 slowest = max(slowest, death.seconds)
             await trial.check_dead()
-            await trial.check_left(point)
+            await trial.check_left()
             assert (await trial.serve()).code == 0
             await trial.check_end()
         figures.add(trial.figures)

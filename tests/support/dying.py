@@ -331,7 +331,7 @@ class Trial:
             stream for stream, row in status.items() if row["phase"] == "live" and not cursors.decode(row["text"]).busy
         )
 
-    async def check_left(self, at: Point) -> None:
+    async def check_left(self) -> None:
         """After an end in order nobody holds anything, and no batch is open or lost."""
         self.lost.clear()
         async with self.connection() as connection:
