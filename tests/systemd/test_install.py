@@ -60,7 +60,7 @@ SURROUNDINGS = ("env", "PIP_NO_INDEX=1", "PIP_FIND_LINKS=/root/wheels", "SYSTEMD
 # Those that other tests run: this file's, the whole suite, and what is its own.
 ELSEWHERE = {
     "./deploy/install", "deploy/install", "deploy/install --back", "deploy/uninstall", "deploy/uninstall --purge",
-    "./deploy/test", "./deploy/test --soak",
+    "./deploy/test", "./deploy/test --soak", "ycsync db move",
 }  # fmt: skip
 
 

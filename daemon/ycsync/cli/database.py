@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from ycsync.cli import erasure
+from ycsync.cli import erasure, moving
 from ycsync.cli.common import ConfigOption, command, run, settings_of
 from ycsync.cli.reading import reading
 from ycsync.config import Loaded
 from ycsync.errors import UsageError
+from ycsync.service.private import migrate_database
 from ycsync.service.runtime import Server
 from ycsync.service.standing import REASONS
 from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate as migrate_schema
 from ycsync.store.report import Report
 from ycsync.store.work import Work
 
@@ -28,6 +28,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="The database: its schema, and erasure of personal data.")
     group.command("migrate")(migrate)
     erasure.register(group)
+    moving.register(group)
     app.add_typer(group, name="db")
     app.command("pause")(pause)
     app.command("resume")(resume)
@@ -45,7 +46,7 @@ async def _migrate(loaded: Loaded) -> int:
     try:
         database = await connect(url, loaded.settings.database.schema_name, size=1, url_from=loaded.database_url_from)
         try:
-            ran = await migrate_schema(database)
+            ran = await migrate_database(loaded, database)
         finally:
             await database.close()
     finally:

@@ -54,9 +54,11 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "expected": "rows that the stream should have",
         "failed": "batches that failed since the last such line",
         "file": "the configuration's path",
+        "folder": "where the private PostgreSQL lies",
         "frames": "where in the program, the innermost first",
         "fresh": "streams that are complete and fresh",
         "got": "how many rows showed it",
+        "holds": "how many rows of each kind",
         "in_flight": "batches in work",
         "key": "the setting",
         "keys": "the settings",
@@ -195,6 +197,12 @@ DATABASE_UNREAD = Event(
 )  # fmt: skip
 DATABASE_BACK = Event("database.back", "info", "the database answers again", ("duration_s",))
 DATABASE_MIGRATED = Event("database.migrated", "info", "the schema was brought up to date", ("version", "applied"))
+DATABASE_LEFT_BEHIND = Event(
+    "database.left_behind", "warning",
+    "the settings name a new database, and a private one with rows is left; its erasures and pauses were taken over",
+    ("folder", "holds"),
+    "Stop the service and run `ycsync db move`: it copies the rest, without asking YCLIENTS, and offers to remove the old one.",
+)  # fmt: skip
 DATABASE_EMBEDDED = Event("database.embedded", "info", "the private PostgreSQL runs", ("state",))
 WORKER_REAPED = Event(
     "worker.reaped", "warning", "a worker that is gone had work: it is taken over", ("worker",),

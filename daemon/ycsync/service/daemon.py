@@ -25,10 +25,10 @@ from ycsync.service.front import Front
 from ycsync.service.hooks import intake_of
 from ycsync.service.overview import Overview
 from ycsync.service.page import Condition, Page, Reload
+from ycsync.service.private import migrate_database
 from ycsync.service.runtime import Server
 from ycsync.store.database import connect
 from ycsync.store.glance import Glances
-from ycsync.store.migrate import migrate
 from ycsync.store.report import Report
 from ycsync.store.watch import Watch
 from ycsync.web import Health, Web
@@ -95,8 +95,7 @@ class Daemon:
         begun = time.monotonic()
         self.beacon = Beacon(self.loaded.path, InForce.of(self.started))
         try:
-            if ran := await migrate(database):
-                emit(_log, logs.DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
+            await migrate_database(self.loaded, database)
             async with open_engine(
                 self.loaded, database, role="service", info=self._info, observe=self.overview.attempt
             ) as engine:

@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 
 from ycsync.config import Loaded
 from ycsync.errors import DatabaseError
-from ycsync.logs import DATABASE_EMBEDDED, DATABASE_MIGRATED, emit, get_logger
+from ycsync.logs import DATABASE_EMBEDDED, emit, get_logger
+from ycsync.service.private import migrate_database
 from ycsync.store.database import Database, connect
 from ycsync.store.embedded import EmbeddedPostgres, default_root
-from ycsync.store.migrate import is_current, migrate
+from ycsync.store.migrate import is_current
 
 _log = get_logger(__name__)
 
@@ -49,8 +50,7 @@ async def open_database(loaded: Loaded, *, migrating: bool = False, size: int = 
         database = await connect(url, loaded.settings.database.schema_name, size=size, url_from=loaded.database_url_from)
         try:
             if migrating:
-                if ran := await migrate(database):
-                    emit(_log, DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
+                await migrate_database(loaded, database)
             elif not await is_current(database):
                 raise DatabaseError(
                     f"{database.where}: schema {database.schema} is not there yet or not up to date. "

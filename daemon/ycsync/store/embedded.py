@@ -168,6 +168,17 @@ class EmbeddedPostgres:
             if descriptor is not None:
                 os.close(descriptor)
 
+    def remove(self) -> None:
+        """Stop the server and delete its folder with everything in it. Raises DatabaseUnavailable."""
+        self.stop()
+        try:
+            shutil.rmtree(self.root)
+        except OSError as exc:
+            raise DatabaseUnavailable(
+                f"{self.root}: the private PostgreSQL could not be removed whole: {exc.strerror} ({exc.filename}). "
+                "Delete the folder."
+            ) from exc
+
     @property
     def _stop_signal(self) -> signal.Signals:
         return signal.SIGINT if self._durable else signal.SIGQUIT

@@ -13,6 +13,7 @@ from ycsync.config import Loaded, Yclients
 from ycsync.errors import ForeignSchema, NewerSchema, YcsyncError
 from ycsync.service.addresses import clashes
 from ycsync.service.doctor.finding import Finding, Findings, Level
+from ycsync.service.private import left_behind
 from ycsync.service.runtime import Server
 from ycsync.store import health
 from ycsync.store.database import Database, connect
@@ -70,6 +71,8 @@ async def look(loaded: Loaded) -> AsyncIterator[Looked]:
             await _server(looked, loaded, database, embedded)
             await _schema(looked, database, loaded.settings.yclients)
             looked.database = database
+            if (left := await left_behind(loaded)) is not None:
+                looked.say("warn", *left)
         except YcsyncError as error:
             looked.say("fail", str(error), (None if embedded else endpoint_of(loaded.database_url).hint) or "")
         yield looked
