@@ -321,3 +321,87 @@ def test_the_simulator_imports_nothing_of_ycsync() -> None:
         assert "from .." not in text
         assert "import ycsync" not in text
         assert "from ycsync" not in text
+
+
+def test_each_record_of_a_visit_repeats_its_goods_and_changes_with_them() -> None:
+    salon, clock = make(clients=30, visits=3000)
+    sold = [one for one in salon.records.values() if one["goods_transactions"]]
+    shared = [one for one in sold if len(salon.visit(one["id"])) > 1]
+    assert len(shared) > 10
+    for one in shared:
+        assert all(salon.records[other]["goods_transactions"] == one["goods_transactions"] for other in salon.visit(one["id"]))
+    first, second = salon.visit(shared[0]["id"])[:2]
+    clock.now += 60
+    salon.move_record(first, "2025-03-03 10:00:00")
+    assert json.loads(salon.encoded_record(second, finance=True, consumables=True)) == salon.served_record(second)
+    assert salon.records[second]["last_change_date"] == salon.records[first]["last_change_date"]
+    third = salon.add_record("2025-03-03 12:00:00", visit_id=shared[0]["visit_id"])
+    assert salon.records[third]["goods_transactions"] == salon.records[first]["goods_transactions"]
+    salon.cancel_record(first)
+    assert salon.records[second]["goods_transactions"] == salon.records[third]["goods_transactions"] != []
+    own, _ = make(clients=30, visits=3000, goods="record")
+    assert sum(len(one["goods_transactions"]) for one in own.records.values()) == sum(
+        one.good > 0 for one in own.bookings.rows.values()
+    )
+
+
+def test_a_record_that_is_purged_takes_its_sale_out_of_the_visit() -> None:
+    salon, _ = make(clients=30, visits=3000)
+    (row, other) = next(
+        (row, other)
+        for row in salon.bookings.rows.values()
+        if row.good
+        for other in salon.visit(row.id)
+        if other != row.id and not salon.bookings.rows[other].good
+    )
+    assert salon.served_record(other)["goods_transactions"]
+    salon.purge_record(row.id)
+    assert json.loads(salon.encoded_record(other, finance=True, consumables=True))["goods_transactions"] == []
+
+
+def test_a_membership_pays_what_then_costs_no_money() -> None:
+    salon, _ = make(clients=30, visits=3000)
+    paid = [one for one in salon.records.values() if one["paid_full"] and one["services"]]
+    free = [one for one in paid if all(line["cost"] == line["cost_to_pay"] == 0 for line in one["services"])]
+    worth = [one for one in free if any(line["first_cost"] for line in one["services"])]
+    assert 0.02 < len(worth) / len(paid) < 0.07
+    for one in worth:
+        for line in one["services"]:
+            assert line["first_cost"] == line["manual_cost"] == line["cost_per_unit"] * line["amount"]
+        goods = salon.bookings.rows[one["id"]].good
+        assert bool(one["finance_transactions"]) == bool(goods)
+    none, _ = make(clients=30, visits=3000, memberships=0.0)
+    assert not any(one.membership for one in none.bookings.rows.values())
+
+
+def test_a_bill_may_stand_at_one_record_of_a_visit() -> None:
+    salon, _ = make(clients=30, visits=3000, bill="visit")
+    alone, _ = make(clients=30, visits=3000)
+    several = 0
+    for visit in {tuple(salon.visit(one)) for one in salon.records}:
+        together = [salon.records[one] for one in visit]
+        listed = [one for one in together if one["finance_transactions"]]
+        assert len(listed) <= 1
+        assert len({one["paid_full"] for one in together}) == 1
+        several += len(visit) > 1 and bool(listed)
+        of_each = [line for one in visit if not alone.bookings.rows[one].deleted or len(visit) == 1
+                   for line in alone.records[one]["finance_transactions"]]  # fmt: skip
+        assert [line for one in listed for line in one["finance_transactions"]] == of_each
+    assert several > 10
+
+
+def test_who_is_fired_leaves_the_list_and_is_named_by_records() -> None:
+    salon, _ = make(clients=30, visits=600)
+    fired = {key for key, one in salon.known_staff.items() if one["fired"]}
+    assert fired
+    assert not fired & set(salon.staff)
+    assert fired <= {one["staff_id"] for one in salon.records.values()}
+    one = next(iter(salon.staff))
+    salon.fire_staff(one)
+    assert one not in salon.staff
+    salon.rehire_staff(one)
+    assert salon.staff[one]["fired"] == 0
+    both, _ = make(clients=30, visits=600, fired_listed=True)
+    both.fire_staff(one)
+    assert both.staff[one]["fired"] == 1
+    assert fired <= set(both.staff)

@@ -4,10 +4,30 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from .rows import DAY, RecordRow
+from .rows import DAY, Payload, RecordRow
+
+
+class View(Mapping[int, Payload]):
+    """Rows as payloads, built when asked for: a copy each time, so changing one changes nothing."""
+
+    def __init__(self, rows_by_id: Mapping[int, Any], build: Callable[[int], Payload]) -> None:
+        self._rows = rows_by_id
+        self._build = build
+
+    def __getitem__(self, row_id: int) -> Payload:
+        if row_id not in self._rows:
+            raise KeyError(row_id)
+        return self._build(row_id)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 class Changes:
@@ -59,6 +79,7 @@ class Bookings:
         self.rows: dict[int, RecordRow] = {}
         self.changes = Changes()
         self._offset = offset
+        self._shared: dict[int, list[int]] = {}  # visits of several records
         self._by_client: dict[int, list[int]] = {}
         self._days: dict[int, tuple[set[int], set[int]]] = {}  # day -> live, cancelled
 
@@ -74,6 +95,15 @@ class Bookings:
         if not any(self._days[day]):
             del self._days[day]
         self._by_client[row.client_id].remove(row.id)
+
+    def share(self, visit_id: int, record_ids: Iterable[int]) -> None:
+        """These records form one visit, beside those that were said to."""
+        ids = self._shared.setdefault(visit_id, [])
+        ids += [one for one in record_ids if one not in ids]
+
+    def of_visit(self, row: RecordRow) -> list[RecordRow]:
+        """The records of the row's visit that are there, cancelled ones and the row itself included."""
+        return [self.rows[one] for one in self._shared.get(row.visit_id, (row.id,)) if one in self.rows]
 
     def ids_of(self, client_id: int) -> list[int]:
         """Ids of the client's records, cancelled ones included."""

@@ -75,6 +75,11 @@ class Options:
     hook_delay       seconds from a change to its webhook, where the salon's settings name an address of this machine
     hook_loss        share of webhooks that are never sent
     hook_double      share of webhooks that are sent twice
+    goods            whose `goods_transactions` are: "visit": each record of a visit repeats the whole visit's, or "record"
+    bill             where payments are listed: at the "record" that they are for, or all of a "visit" at its first record;
+                     then `paid_full` is the whole visit's
+    memberships      share of the paid records that a membership pays: nothing is to be paid in money
+    fired_listed     the list of staff holds those who were fired; False: they are named by records only
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -109,6 +114,10 @@ class Options:
     changed_ignored: bool = False
     count_refused: int = 0
     refuse_with: Literal[400, 422] = 422
+    goods: Literal["visit", "record"] = "visit"
+    bill: Literal["record", "visit"] = "record"
+    memberships: float = 0.04
+    fired_listed: bool = False
     ledger_cap: int = 100
     schedule_days: int = 366
     schedule_names: bool = True

@@ -6,7 +6,7 @@ is asked for one. What a row does not say (a comment, an e-mail) follows from it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache
@@ -75,7 +75,8 @@ class ClientRow:
 class RecordRow:
     """`start` is on the salon's clock, `created` and `changed` are Unix seconds; client_id 0 is a walk-in.
 
-    `services` holds (service id, amount, discount in percent); `good` is a good's index plus one, or 0.
+    `services` holds (service id, amount, discount in percent); `good` is a good's index plus one, or 0. A `membership` pays
+    for the services.
     """
 
     id: int
@@ -94,6 +95,7 @@ class RecordRow:
     activity_id: int = 0
     extra: Payload | None = None
     verbatim: bool = False
+    membership: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +194,21 @@ def client_payload(row: ClientRow, offset: int) -> Payload:
     return payload
 
 
+def mask(payload: Payload) -> None:
+    """Hide the phone and the e-mail of a card, in place, as for a user without the contacts right."""
+    phone = str(payload.get("phone") or "")
+    if len(phone) > 6:
+        payload["phone"] = f"{phone[:5]}*****{phone[-2:]}"
+    if payload.get("email"):
+        payload["email"] = "*****"
+
+
 def service_lines(row: RecordRow, known: Known) -> list[Payload]:
     """The record's services with their money."""
     lines = []
     for service_id, amount, discount in row.services:
         title, price, _ = known.services[service_id]
-        cost = money(price * amount * (100 - discount), 100)
+        cost = 0 if row.membership else money(price * amount * (100 - discount), 100)
         lines.append(
             {
                 "id": service_id,
@@ -206,7 +217,7 @@ def service_lines(row: RecordRow, known: Known) -> list[Payload]:
                 "cost_to_pay": cost,
                 "manual_cost": price * amount,
                 "cost_per_unit": price,
-                "discount": discount,
+                "discount": 0 if row.membership else discount,
                 "first_cost": price * amount,
                 "amount": amount,
             }
@@ -215,8 +226,10 @@ def service_lines(row: RecordRow, known: Known) -> list[Payload]:
 
 
 def cost_of(row: RecordRow, known: Known) -> int:
-    """What the record comes to, services and goods, in whole roubles (rounded down)."""
-    total = sum(known.services[sid][1] * amount * (100 - discount) for sid, amount, discount in row.services)
+    """What is to be paid for the record in money, services and goods, in whole roubles (rounded down)."""
+    total = 0
+    if not row.membership:
+        total = sum(known.services[sid][1] * amount * (100 - discount) for sid, amount, discount in row.services)
     if row.good:
         total += catalogue.GOODS[row.good - 1][2] * 100
     return total // 100
@@ -302,10 +315,33 @@ def finance_lines(row: RecordRow, known: Known) -> list[Payload]:
     ]
 
 
-def record_payload(row: RecordRow, client: Payload | None, known: Known) -> Payload:
-    """A record as GET /records gives it with every include_… switched on, in canonical types."""
+@dataclass(frozen=True, slots=True)
+class OfVisit:
+    """The records whose goods and payments a record's payload lists, and whether the payload says that all is paid."""
+
+    goods: Sequence[RecordRow]
+    payments: Sequence[RecordRow]
+    paid: bool
+
+
+def of_visit(row: RecordRow, visit: Sequence[RecordRow], goods: str, bill: str) -> OfVisit:
+    """What the row's payload repeats of its visit, by the options of these names; a cancelled record's sale stays."""
+    visit = [one for one in visit if not one.verbatim] or [row]
+    sold = visit if goods == "visit" else [row]
+    if bill == "record":
+        return OfVisit(sold, (row,), row.paid)
+    living = [one for one in visit if not one.deleted] or visit
+    return OfVisit(sold, living if row is living[0] else (), all(one.paid for one in living))
+
+
+def record_payload(row: RecordRow, client: Payload | None, known: Known, visit: OfVisit | None = None) -> Payload:
+    """A record as GET /records gives it with every include_… switched on, in canonical types.
+
+    `visit`: what it repeats of its visit; None: all is its own.
+    """
     if row.verbatim:
         return dict(row.extra or {})
+    visit = visit or OfVisit((row,), (row,), row.paid)
     h = mix(row.id, 3)
     staff = known.staff[row.staff_id]
     hours, rest = divmod(known.offset, 3600)
@@ -314,7 +350,7 @@ def record_payload(row: RecordRow, client: Payload | None, known: Known) -> Payl
         "company_id": known.company_id,
         "staff_id": row.staff_id,
         "services": service_lines(row, known),
-        "goods_transactions": goods_lines(row, known),
+        "goods_transactions": [line for one in visit.goods for line in goods_lines(one, known)],
         "staff": {
             "id": row.staff_id,
             "api_id": None,
@@ -343,14 +379,14 @@ def record_payload(row: RecordRow, client: Payload | None, known: Known) -> Payl
         "visit_id": row.visit_id,
         "created_user_id": 501 + (h >> 16) % 3,
         "deleted": row.deleted,
-        "paid_full": 1 if row.paid else 0,
+        "paid_full": 1 if visit.paid else 0,
         "prepaid": False,
         "record_labels": [],
         "activity_id": row.activity_id,
         "custom_fields": {},
         "documents": [],
         "consumables": [],
-        "finance_transactions": finance_lines(row, known),
+        "finance_transactions": [line for one in visit.payments for line in finance_lines(one, known)],
     }
     if row.extra:
         payload.update(row.extra)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import random
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, Literal
 
 from . import odd, rows
-from .bookings import Bookings, Changes
+from .bookings import Bookings, Changes, View
 from .ledger import Ledger
 from .lists import service_payload, staff_payload
+from .options import Options
 from .rows import DAY, ClientRow, Known, Payload, RecordRow
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -26,25 +27,6 @@ def encode(value: Any) -> bytes:
     return _ENCODER.encode(value).encode("utf-8", "surrogatepass")
 
 
-class _View(Mapping[int, Payload]):
-    """Rows as payloads, built when asked for: a copy each time, so changing one changes nothing."""
-
-    def __init__(self, rows_by_id: Mapping[int, Any], build: Callable[[int], Payload]) -> None:
-        self._rows = rows_by_id
-        self._build = build
-
-    def __getitem__(self, row_id: int) -> Payload:
-        if row_id not in self._rows:
-            raise KeyError(row_id)
-        return self._build(row_id)
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-
 class Salon:
     """One salon. Every mutator stamps last_change_date with the simulator's clock, to the second.
 
@@ -55,7 +37,7 @@ class Salon:
     records stay.
     """
 
-    def __init__(self, company: Payload, offset: int, clock: Callable[[], float], *, odd_types: bool) -> None:
+    def __init__(self, company: Payload, offset: int, clock: Callable[[], float], options: Options) -> None:
         self.company = company
         self.id: int = company["id"]
         self.offset = offset
@@ -70,7 +52,8 @@ class Salon:
         self.known_staff: dict[int, Payload] = {}
         self.known = Known(self.id, company["title"], offset, self.known_services, self.known_staff)
         self._clock = clock
-        self._odd = odd_types
+        self._odd = options.odd
+        self._options = options
         self._masked = False
         self._ledger: Ledger | None = None
         self._clients: dict[int, ClientRow] = {}
@@ -83,8 +66,8 @@ class Salon:
         self._cache: dict[tuple[str, int, int], bytes] = {}
         self._next_client = self._next_record = self._next_visit = self._next_n = 0
         self._next_service = self._next_staff = 0
-        self.clients: Mapping[int, Payload] = _View(self._clients, self._client)
-        self.records: Mapping[int, Payload] = _View(self._records, self._record)
+        self.clients: Mapping[int, Payload] = View(self._clients, self._client)
+        self.records: Mapping[int, Payload] = View(self._records, self._record)
 
     # -- filling (world.py) -----------------------------------------------------------------------------
 
@@ -93,8 +76,12 @@ class Salon:
         for client in clients:
             self._clients[client.id] = client
         self._client_ids = list(self._clients)
+        before: RecordRow | None = None
         for record in records:
             self.bookings.add(record)
+            if before is not None and before.visit_id == record.visit_id:
+                self.bookings.share(record.visit_id, (before.id, record.id))
+            before = record
         self._record_ids = list(self._records)
         self._changed_clients.load((c.changed, c.id) for c in self._clients.values())
         self.bookings.changes.load((r.changed, r.id) for r in self._records.values())
@@ -117,6 +104,10 @@ class Salon:
     def now(self) -> int:
         return int(self._clock())
 
+    def visit(self, record_id: int) -> list[int]:
+        """The records that form one visit with this one, itself included."""
+        return [one.id for one in self.bookings.of_visit(self._records[record_id])]
+
     def today(self) -> date:
         return datetime.fromisoformat(rows.day_text((self.now() + self.offset) // DAY)).date()
 
@@ -127,20 +118,21 @@ class Salon:
     def _record(self, record_id: int) -> Payload:
         row = self._records[record_id]
         known = row.client_id in self._clients or row.client_id in self._gone_clients
-        return rows.record_payload(row, self._client(row.client_id) if known else None, self.known)
+        visit = rows.of_visit(row, self.bookings.of_visit(row), self._options.goods, self._options.bill)
+        return rows.record_payload(row, self._client(row.client_id) if known else None, self.known, visit)
 
     def served_client(self, client_id: int) -> Payload:
         """The card as it goes over the wire: odd types, masked phones."""
         payload = self._client(client_id)
         if self._masked:
-            _mask(payload)
+            rows.mask(payload)
         return odd.odd_client(payload) if self._odd and not self._clients[client_id].verbatim else payload
 
     def served_record(self, record_id: int, *, finance: bool = True, consumables: bool = True) -> Payload:
         """The record as it goes over the wire; without `finance` or `consumables` those lists are empty."""
         payload = self._record(record_id)
         if self._masked and isinstance(payload.get("client"), dict):
-            _mask(payload["client"])
+            rows.mask(payload["client"])
         if self._odd and not self._records[record_id].verbatim:
             odd.odd_record(payload)
         if not finance:
@@ -271,6 +263,7 @@ class Salon:
         record_id = self._next_record
         self._next_record += 1
         self._next_visit += 1
+        visit_id = int(fields.pop("visit_id", self._next_visit))
         h = rows.mix(record_id, 7)
         if client_id == 0 and self._client_ids:
             client_id = self._client_ids[h % len(self._client_ids)]
@@ -281,7 +274,7 @@ class Salon:
         now = self.now()
         row = RecordRow(
             id=record_id,
-            visit_id=self._next_visit,
+            visit_id=visit_id,
             client_id=client_id or 0,
             staff_id=staff_id if staff_id is not None else staff_ids[(h >> 8) % len(staff_ids)],
             start=start,
@@ -294,6 +287,8 @@ class Salon:
             services=tuple((one, 1, 0) for one in chosen),
             extra=dict(fields) or None,
         )
+        if visit_id != self._next_visit:
+            self.bookings.share(visit_id, (*(one.id for one in self._records.values() if one.visit_id == visit_id), record_id))
         self._put_record(row)
         return record_id
 
@@ -334,6 +329,13 @@ class Salon:
         self._tell("record", row.id, "create")
 
     def _touch(self, row: RecordRow, *, stamp: bool = True) -> None:
+        """The row changed, and with it each record that shows something of it."""
+        visit = self.bookings.of_visit(row)
+        shown = any(one.good for one in visit) if self._options.bill == "record" else True
+        for one in visit if shown else [row]:
+            self._note(one, stamp=stamp)
+
+    def _note(self, row: RecordRow, *, stamp: bool = True) -> None:
         if stamp:
             row.changed = self.now()
             self.bookings.changes.note(row.changed, row.id)
@@ -395,6 +397,8 @@ class Salon:
         self._record_ids.remove(record_id)
         self._forget_record(record_id)
         self._tell("record", record_id, "delete")
+        for one in self.bookings.of_visit(row) if row.good else ():
+            self._note(one)
 
     # -- services and staff -----------------------------------------------------------------------------
 
@@ -418,6 +422,19 @@ class Salon:
         self.staff[staff_id] = self.known_staff[staff_id] = staff_payload(staff_id, self.id, name, "мастер")
         self._tell("staff", staff_id, "create")
         return staff_id
+
+    def fire_staff(self, staff_id: int) -> None:
+        """Leaves the list, unless the list holds the fired too; records go on naming the member of staff."""
+        self.known_staff[staff_id]["fired"] = 1
+        if not self._options.fired_listed:
+            self.staff.pop(staff_id, None)
+        self._tell("staff", staff_id, "update")
+
+    def rehire_staff(self, staff_id: int) -> None:
+        """The same member of staff, with the same id, stands in the list again."""
+        self.known_staff[staff_id]["fired"] = 0
+        self.staff[staff_id] = self.known_staff[staff_id]
+        self._tell("staff", staff_id, "update")
 
     # -- churn ------------------------------------------------------------------------------------------
 
@@ -462,11 +479,3 @@ _CHURN = (
 
 def _at(local: int) -> str:
     return rows.local_text(local)
-
-
-def _mask(payload: Payload) -> None:
-    phone = str(payload.get("phone") or "")
-    if len(phone) > 6:
-        payload["phone"] = f"{phone[:5]}*****{phone[-2:]}"
-    if payload.get("email"):
-        payload["email"] = "*****"

@@ -54,7 +54,7 @@ def make_salon(options: Options, index: int, clock: Callable[[], float]) -> Salo
         "currency_short_title": "₽",
         "active": 1,
     }
-    salon = Salon(company, hours * 3600, clock, odd_types=options.odd)
+    salon = Salon(company, hours * 3600, clock, options)
     rng = random.Random(f"{options.seed}/{index}")
     _make_lists(salon, options, index)
     clients = [ClientRow(id=70_001 + index * _SALON_STEP + n, n=n, changed=0) for n in range(1, options.clients + 1)]
@@ -87,8 +87,10 @@ def _make_lists(salon: Salon, options: Options, index: int) -> None:
         name = catalogue.STAFF_NAMES[place % len(catalogue.STAFF_NAMES)]
         name = name if place < len(catalogue.STAFF_NAMES) else f"{name} {place // len(catalogue.STAFF_NAMES) + 1}"
         title = catalogue.SPECIALIZATIONS[place % len(catalogue.SPECIALIZATIONS)]
-        member = staff_payload(staff_id, salon.id, name, title, fired=int(place == count - 1))
-        salon.staff[staff_id] = salon.known_staff[staff_id] = member
+        fired = place == count - 1
+        salon.known_staff[staff_id] = staff_payload(staff_id, salon.id, name, title, fired=int(fired))
+        if not fired or options.fired_listed:
+            salon.staff[staff_id] = salon.known_staff[staff_id]
     staff_ids = list(salon.staff)
     for place, category_title in enumerate(catalogue.CATEGORIES):
         category_id = 30 + index * 1000 + place
@@ -129,7 +131,7 @@ def _make_records(
     rng.shuffle(order)
     regulars = list(accumulate((place + 3) ** -0.75 for place in range(len(order))))
     who = rng.choices(order, cum_weights=regulars, k=options.visits) if order else []
-    staff_ids = list(salon.staff)
+    staff_ids = list(salon.known_staff)  # records go on naming the fired
     combos = _combos(salon)
     group_service = ((301 + index * 1000 + catalogue.GROUP_SERVICE, 1, 0),)
     visit_id = 880_001 + index * _SALON_STEP
@@ -175,8 +177,10 @@ def _make_records(
             changed = created + int(rng.random() * DAY)
         created = min(created, midnight - 60 - int(dice * 14 * DAY)) if created > midnight - 60 else created
         changed = max(min(changed, midnight - int(dice * 3600)), created)
+        paid = attendance == 1 and dice < 0.84
+        record_id = _FIRST_RECORD + index * _SALON_STEP + place
         before = RecordRow(
-            id=_FIRST_RECORD + index * _SALON_STEP + place,
+            id=record_id,
             visit_id=visit_id,
             client_id=client_id,
             staff_id=staff_id,
@@ -186,10 +190,11 @@ def _make_records(
             changed=changed,
             attendance=attendance,
             deleted=deleted,
-            paid=attendance == 1 and dice < 0.84,
+            paid=paid,
             services=services,
             good=1 + int(chance * 1000) % len(catalogue.GOODS) if 0.5 < chance < 0.58 and attendance == 1 else 0,
             activity_id=activity_id,
+            membership=paid and rows.mix(record_id, 31) % 10_000 < options.memberships * 10_000,
         )
         yield before
 
