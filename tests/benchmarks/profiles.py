@@ -29,6 +29,7 @@ COMPANY = 4001
 BEFORE = (  # as the schema was before the migration that is measured
     "drop view yclients.client_profiles, yclients.visits",
     "drop function yclients.normalise_phone, yclients.json_amount",
+    "alter table yclients.record_services drop column first_cost",
     "delete from yclients.schema_migrations where file like '%_views.sql'",
 )
 STAFF = """
@@ -54,7 +55,7 @@ select 4001, n, visit, 1 + floor($1 * power(u, 1.52)), 900 + (h & 7) + (h & 15),
     false, '', 1800, case when coming then 0 else 1800 end, at - interval '3 days',
     jsonb_build_object('id', n, 'visit_id', visit, 'staff', jsonb_build_object('id', 900, 'name', 'Staff'),
         'client', jsonb_build_object('id', 1, 'name', 'Client', 'phone', '+79990000001'),
-        'services', jsonb_build_array(jsonb_build_object('id', 301, 'title', 'Service', 'cost', 1800)),
+        'services', jsonb_build_array(jsonb_build_object('id', 301, 'title', 'Service', 'cost', 1800, 'first_cost', 2000)),
         'finance_transactions', jsonb_build_array(jsonb_build_object('id', n, 'amount', 1800)),
         'goods_transactions', case when n % 10 = 7
             then jsonb_build_array(jsonb_build_object('id', n, 'good_id', 41, 'title', 'Cream', 'amount', -1, 'cost', '500.00'))

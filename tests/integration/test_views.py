@@ -28,7 +28,7 @@ from ycsync.store.migrate import migrate
 
 SALON = 4001
 LEVELS = (("VIP", 20, 50_000), ("Gold", 10, 20_000), ("Silver", 5, 8_000), ("Bronze", 2, 0))
-MIGRATION = "migrations/0004_views.sql"
+MIGRATIONS = [file for _, file in sql.migrations() if file.endswith("views.sql")]
 
 
 # --- what they say, reckoned from the payloads ------------------------------------------------------------------------------
@@ -52,7 +52,8 @@ def record(payload: dict[str, Any], zone: ZoneInfo) -> dict[str, Any]:
         "staff": int(payload["staff_id"]),
         "titles": [line["title"] for line in payload["services"]],
         "services": services,
-        "goods": sum((abs(amount(line["cost"])) for line in payload["goods_transactions"]), Decimal(0)),
+        "list": sum((amount(line["first_cost"]) for line in payload["services"]), Decimal(0)),
+        "goods": {int(line["id"]): abs(amount(line["cost"])) for line in payload["goods_transactions"]},
         "paid": sum(payments) if payments else services if payload["paid_full"] in (1, True) else Decimal(0),
     }
 
@@ -79,7 +80,9 @@ def visit(records: list[dict[str, Any]]) -> dict[str, Any]:
         "status": next((one for one in ("came", "no_show", "confirmed", "waiting") if one in statuses), "cancelled"),
         "staff_ids": sorted({one["staff"] for one in counted}),
         "services": [title for one in counted for title in one["titles"]],
-        **{f"{name}_amount": sum((one[name] for one in live), Decimal(0)) for name in ("services", "goods")},
+        **{f"{name}_amount": sum((one[name] for one in live), Decimal(0)) for name in ("services", "list")},
+        # Each record repeats the visit's.
+        "goods_amount": sum({key: cost for one in records for key, cost in one["goods"].items()}.values()) if live else 0,
         "paid": sum((one["paid"] for one in live), Decimal(0)),
         "came": [one for one in live if one["status"] == "came"],
     }
@@ -107,6 +110,7 @@ def profile(visits: dict[int, dict[str, Any]], names: dict[int, str]) -> dict[st
         "no_show_count": sum(one["status"] == "no_show" for one in visits.values()),
         "total_spent": spent,
         "services_amount": sum((one["services_amount"] for one in came.values()), Decimal(0)),
+        "list_amount": sum((one["list_amount"] for one in came.values()), Decimal(0)),
         "goods_amount": sum((one["goods_amount"] for one in came.values()), Decimal(0)),
         "average_bill": (spent / len(came)).quantize(Decimal("0.01"), ROUND_HALF_UP) if came else None,
         "first_visit_at": min((one["starts_at"] for one in came.values()), default=None),
@@ -122,6 +126,7 @@ def profile(visits: dict[int, dict[str, Any]], names: dict[int, str]) -> dict[st
                 "services": one["services"],
                 "staff": [names[staff] for staff in one["staff_ids"]],
                 "services_amount": one["services_amount"],
+                "list_amount": one["list_amount"],
                 "goods_amount": one["goods_amount"],
                 "paid": one["paid"],
             }
@@ -156,6 +161,11 @@ async def test_profiles_and_visits_say_what_the_salons_payloads_say(database_url
                 salon.pay_record(salon.add_record(when, client_id=rare, services=[dearest]))
         gone = salon.add_client(name="Nobody")
         salon.add_record("2025-03-02 10:00:00", client_id=gone, attendance=1)
+        sold = next(one for one in salon.records.values() if one["goods_transactions"] and one["client"] and not one["deleted"])
+        for deleted in (False, True):  # each of three records repeats what was sold
+            ids = {"client_id": sold["client"]["id"], "visit_id": sold["visit_id"]}
+            salon.add_record(sold["date"], attendance=1, deleted=deleted, **ids)
+        assert any(line["cost"] == 0 < line["first_cost"] for one in salon.records.values() for line in one["services"])
         await house.companies()
         await house.cycle(SALON)
         salon.delete_client(gone)
@@ -183,6 +193,7 @@ async def test_profiles_and_visits_say_what_the_salons_payloads_say(database_url
 
 visit_columns = (
     "record_ids", "starts_at", "ends_at", "status", "staff_ids", "services", "services_amount", "goods_amount", "paid",
+    "list_amount",
 )  # fmt: skip
 
 
@@ -324,10 +335,11 @@ async def test_who_may_read_no_table_reads_nothing_in_a_view(
     database_url: str, least: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a schema of any name."""
-    text = sql.read(MIGRATION)
-    assert text.count("150000") == 1
     original = sql.read
-    monkeypatch.setattr(sql, "read", lambda file: text.replace("150000", least) if file == MIGRATION else original(file))
+    assert [original(file).count("150000") for file in MIGRATIONS] == [1] * len(MIGRATIONS)
+    monkeypatch.setattr(
+        sql, "read", lambda file: original(file).replace("150000", least) if file in MIGRATIONS else original(file)
+    )
     database = await connect(database_url, "Мой 'салон\"", size=1)
     schema = sql.quoted(database.schema)
     role = f"reader_{database_url.partition('test_')[2][:32]}"

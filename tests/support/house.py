@@ -306,7 +306,7 @@ async def differences(house: House, expected: Mapping[str, Mapping[int, Any]], c
             have_lines.setdefault(line["record_id"], []).append(tuple(line.values())[2:])
         for entity, row in expected[RECORDS.name].items():
             want_lines = [
-                (one.position, one.service_id, one.title, one.amount, one.unit_cost, one.discount, one.cost)
+                (one.position, one.service_id, one.title, one.amount, one.unit_cost, one.discount, one.cost, one.first_cost)
                 for one in row.services
             ]
             if have_lines.get(entity, []) != want_lines:

@@ -148,7 +148,7 @@ def test_a_record_with_its_lines() -> None:
     assert (record.duration_s, record.attendance, record.status, record.online) == (3600, 1, "came", False)
     assert (str(record.cost), str(record.paid)) == ("150.30", "150.30")
     assert record.services == (
-        RecordService(0, 1, "Маникюр", Decimal(1), Decimal(100), Decimal(0), Decimal(100)),  # type: ignore[arg-type]
+        RecordService(0, 1, "Маникюр", Decimal(1), Decimal(100), Decimal(0), Decimal(100), Decimal(100)),  # type: ignore[arg-type]
         RecordService(1, 2, "Покрытие", Decimal(2), Decimal("25.15"), Decimal("12.5"), Decimal("50.30")),  # type: ignore[arg-type]
     )
 
@@ -221,6 +221,24 @@ def test_what_was_paid(fields: dict[str, Any], paid: str) -> None:
 def test_the_cost_of_a_line(line: dict[str, Any], cost: int) -> None:
     record = _record(services=[line]).rows[0]
     assert record.services[0].cost == record.cost == Decimal(cost)
+
+
+NO_PRICES: tuple[Any, ...] = (None, "", [], {}, False, True, "даром", "1,2,3", [5], 10**31)
+
+
+@pytest.mark.parametrize(
+    ("line", "price"),
+    [
+        ({"first_cost": 2500, "cost": 0, "cost_to_pay": 0, "manual_cost": 2500, "cost_per_unit": 2500, "amount": 1}, "2500"),
+        ({"first_cost": "4 000,50", "cost_per_unit": "2000.25", "amount": 2}, "4000.50"),  # the line's, whatever the amount
+        ({"first_cost": 0}, "0"),
+        ({"cost": 1, "cost_per_unit": 1}, None),
+        *(({"first_cost": odd}, None) for odd in NO_PRICES),
+    ],
+)
+def test_the_list_price_of_a_line(line: dict[str, Any], price: str | None) -> None:
+    (found,) = _record(services=[{"title": "Маникюр", **line}]).rows
+    assert found.services[0].first_cost == (None if price is None else Decimal(price))
 
 
 @pytest.mark.parametrize("client", [None, [], {}, "", 0, False, {"id": 0}, {"id": None}])

@@ -1,7 +1,8 @@
 """What does a visit record look like in the API's JSON?
 
 `GET /records/{company}`; a visit consists of several records, a record of several service lines. A cancelled
-record is a deleted one. `manual_cost` is a line's total before loyalty, not a price for one.
+record is a deleted one. `manual_cost` is a line's total before loyalty, not a price for one. `cost` is what is to be paid
+in money: 0 where a membership or certificate pays. `first_cost` is the line's list price.
 """
 
 from __future__ import annotations
@@ -141,7 +142,16 @@ def _line(position: int, line: dict[str, Any]) -> RecordService:
         unit_cost=as_money(get("cost_per_unit"), "services.unit_cost"),
         discount=as_money(get("discount"), "services.discount") or _ZERO,
         cost=_ZERO if cost is None else cost,
+        first_cost=_list_price(get("first_cost")),
     )
+
+
+def _list_price(value: Any) -> Decimal | None:
+    """The amount, or None where it is none: no reason to reject the record."""
+    try:
+        return as_money(value, "services.first_cost")
+    except FieldError:
+        return None
 
 
 def _paid(payload: _RawRecord, cost: Decimal) -> Decimal:

@@ -124,7 +124,10 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class RecordService:
-    """One service line of a record; `position` counts from 0, `cost` is the whole line's."""
+    """One service line of a record; `position` counts from 0.
+
+    `cost`: what is to be paid for the whole line in money; `first_cost`: its list price, None where YCLIENTS gives none.
+    """
 
     position: int
     service_id: ServiceId | None = None
@@ -133,6 +136,7 @@ class RecordService:
     unit_cost: Decimal | None = None
     discount: Decimal = _ZERO
     cost: Decimal = _ZERO
+    first_cost: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ delete from @schema.record_services where company_id = $1 and record_id = any ($
 
 -- name: insert_lines
 insert into @schema.record_services
-    (company_id, record_id, position, service_id, title, amount, unit_cost, discount, cost)
+    (company_id, record_id, position, service_id, title, amount, unit_cost, discount, cost, first_cost)
 select $1, l.* from unnest($2::bigint[], $3::int[], $4::bigint[], $5::text[], $6::numeric[], $7::numeric[], $8::numeric[],
-                           $9::numeric[]) as l
+                           $9::numeric[], $10::numeric[]) as l
 
 -- name: quarantine
 -- $1 company, $2 stream, $3 when, $4 entity ids, $5 reasons, $6 payloads.

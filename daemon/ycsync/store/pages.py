@@ -336,6 +336,7 @@ class Pages:
             [line.unit_cost for _, line in lines],
             [line.discount for _, line in lines],
             [line.cost for _, line in lines],
+            [line.first_cost for _, line in lines],
         )
 
     async def _end_sweep(self, connection: Connection, advance: Advance, sweep: EndOfSweep, effect: Effect) -> None:
