@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import time
+from pathlib import Path
 
 import aiohttp
 import asyncpg
@@ -31,6 +33,20 @@ async def test_a_started_service_fills_the_salon_and_says_that_it_is_ready(place
     counted = [line for line in measured if line.startswith("ycsync_requests_total") and 'outcome="ok"' in line]
     assert sum(float(line.rpartition(" ")[2]) for line in counted) >= len(salon.clients) / 300
     assert place.simulator.report().answers == {"200": place.simulator.report().requests}
+
+
+async def test_systemd_waits_for_a_start_that_migrates_and_for_no_other(place: Place, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(tmp_path / "notify"))
+        listener.settimeout(60)
+        for migrates in (True, False):
+            service = await place.start("run", NOTIFY_SOCKET=str(tmp_path / "notify"))
+            heard: list[bytes] = []
+            while not any(one.startswith(b"READY=1") for one in heard):
+                heard.append(await asyncio.to_thread(listener.recv, 4096))
+            assert any(one.startswith(b"EXTEND_TIMEOUT_USEC=3600") for one in heard) == migrates, heard
+            service.terminate()
+            await service.wait()
 
 
 async def test_a_change_in_the_salon_is_in_the_database_within_a_cycle(place: Place) -> None:

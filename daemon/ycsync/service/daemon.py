@@ -29,6 +29,7 @@ from ycsync.service.private import migrate_database
 from ycsync.service.runtime import Server
 from ycsync.store.database import connect
 from ycsync.store.glance import Glances
+from ycsync.store.migrate import MIGRATION_S, is_current
 from ycsync.store.report import Report
 from ycsync.store.watch import Watch
 from ycsync.web import Health, Web
@@ -95,6 +96,8 @@ class Daemon:
         begun = time.monotonic()
         self.beacon = Beacon(self.loaded.path, InForce.of(self.started))
         try:
+            if not await is_current(database):
+                self.notifier.extend_timeout(MIGRATION_S)  # a large table takes longer than systemd waits for a start
             await migrate_database(self.loaded, database)
             async with open_engine(
                 self.loaded, database, role="service", info=self._info, observe=self.overview.attempt

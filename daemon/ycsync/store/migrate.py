@@ -24,6 +24,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
 where n.nspname = $1 and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """
+MIGRATION_S = 3600.0  # a column that is filled in reads a table whole
 _WORKS_WITH = re.compile(r"-- works with: (\d+)\n")
 _TYPES = {"timestamptz": "timestamp with time zone"}
 
@@ -37,7 +38,11 @@ async def migrate(database: Database) -> tuple[int, ...]:
     schema = database.schema
     async with database.transaction() as connection:
         # The lock is the transaction's, so a process that dies gives it back, and it works through any pooler.
-        await connection.execute("select pg_advisory_xact_lock($1)", zlib.crc32(f"ycsync:{schema}".encode()))
+        # A limit of the role's own would end a long migration at every start.
+        await connection.execute("set local statement_timeout = 0")
+        await connection.execute(
+            "select pg_advisory_xact_lock($1)", zlib.crc32(f"ycsync:{schema}".encode()), timeout=MIGRATION_S
+        )
         await connection.execute("set local client_min_messages = warning")
         present = await _columns(connection, schema)
         if "schema_migrations" in present:
@@ -62,7 +67,7 @@ async def migrate(database: Database) -> tuple[int, ...]:
             _refuse_taken(schema, [name for name, since in VIEWS.items() if since == version], present, database.where)
             text = sql.read(file).replace("@schema_literal", schema.replace("'", "''"))
             works_with = _WORKS_WITH.match(text)
-            await connection.execute(text.replace("@schema", sql.quoted(schema)))
+            await connection.execute(text.replace("@schema", sql.quoted(schema)), timeout=MIGRATION_S)
             await connection.execute(
                 f"insert into {table} (version, file, works_with) values ($1, $2, $3)",
                 version, file, None if works_with is None else int(works_with[1]),
