@@ -285,7 +285,7 @@ async def differences(house: House, expected: Mapping[str, Mapping[int, Any]], c
     found: list[str] = []
     for table, rows in expected.items():
         stored = await house.stored(table, company)
-        live = {entity for entity, row in stored.items() if row["deleted_at"] is None}
+        live = {entity for entity, row in stored.items() if row["deleted_at"] is None and row.get("listed", True)}
         wanted = {entity for entity, row in rows.items() if not row.deleted}
         found += [f"{table} {entity}: missing" for entity in sorted(wanted - live)]
         found += [f"{table} {entity}: should be gone" for entity in sorted(live - wanted)]

@@ -45,11 +45,12 @@ class Company:
 
 @dataclass(frozen=True, slots=True)
 class ServiceCategory:
-    """A heading of the price list."""
+    """A heading of the price list. Of each list: a row that was read stands in it, so it is `listed`."""
 
     id: ServiceCategoryId
     title: str = ""
     weight: int | None = None
+    listed: bool = True
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
@@ -70,6 +71,7 @@ class Service:
     active: bool = True
     comment: str = ""
     weight: int | None = None
+    listed: bool = True
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
@@ -87,6 +89,7 @@ class Staff:
     hidden: bool = False
     user_id: UserId | None = None
     weight: int | None = None
+    listed: bool = True
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"

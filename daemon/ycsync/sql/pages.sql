@@ -57,7 +57,7 @@ where company_id = $1 and stream = $2 and resolved_at is null and last_seen < $3
 -- $1 company, $2 stream, $3 observed_at, $4 above this id, $5 up to this id, $6 the page's ids.
 insert into @schema.sweep_missing (company_id, stream, id, observed_at)
 select $1, $2, t.id, $3 from @schema.{table} t
-where t.company_id = $1 and t.deleted_at is null and t.observed_at < $3
+where t.company_id = $1 and t.deleted_at is null {listed} and t.observed_at < $3
   and ($4::bigint is null or t.id > $4) and ($5::bigint is null or t.id <= $5) and not t.id = any ($6::bigint[])
 on conflict (company_id, stream, id) do update set observed_at = excluded.observed_at
 
@@ -83,9 +83,24 @@ delete from @schema.sweep_missing where company_id = $1 and stream = $2
 -- A row seen elsewhere since is not missing. $1 company, $2 stream; {doubted}: only those that were missed before.
 select (select count(*) from @schema.sweep_missing m join @schema.{table} t
             on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
-        where m.company_id = $1 and m.stream = $2 {doubted}) as missing,
-       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null) as live,
-       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {since}) as swept
+        where m.company_id = $1 and m.stream = $2 {doubted} {guarded}) as missing,
+       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {guarded}) as live,
+       (select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {guarded} {since}) as swept
+
+-- name: unlist
+-- What left its list and is named by what is stored is not deleted. Before sweep_apply, which it takes them from. $1 company,
+-- $2 stream; {named}: a table and its column that name such rows, {living}: only rows of it that count.
+-- The limit keeps it to one look for each that is missing: as a join it would read all that the salon has.
+with missed as materialized (
+    select t.id, m.observed_at
+    from @schema.sweep_missing m
+    join @schema.{table} t on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
+    where m.company_id = $1 and m.stream = $2
+)
+update @schema.{table} t set listed = false, observed_at = missed.observed_at
+from missed
+where t.company_id = $1 and t.id = missed.id
+  and (select true from @schema.{named} n where n.company_id = $1 and n.{column} = missed.id {living} limit 1)
 
 -- name: sweep_apply
 -- observed_at moves too, so that an older page cannot bring the row back.
@@ -126,7 +141,7 @@ select id from @schema.companies where deleted_at is null
 select id from @schema.companies where deleted_at is null and active order by id
 
 -- name: count_rows
-select count(*) from @schema.{table} where company_id = $1 and deleted_at is null
+select count(*) from @schema.{table} where company_id = $1 and deleted_at is null {listed}
 
 -- name: count_all
 select count(*) from @schema.{table} where company_id = $1

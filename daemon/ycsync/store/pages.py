@@ -104,9 +104,13 @@ def _may_go(share: float, live: int, swept: int) -> float:
 
 
 def _of(statement: str, name: str) -> str:
-    """The statement for one table, and for the column that its rows are dated by."""
-    at, kind = tables.TABLES[name].dated or ("", "")
-    return statement.replace("{table}", name).replace("{at}", at).replace("{kind}", kind)
+    """The statement for one table."""
+    return tables.TABLES[name].filled(statement)
+
+
+def _rows(tag: str) -> int:
+    """How many rows a statement changed, by what PostgreSQL says of it."""
+    return int(tag.rsplit(" ", 1)[-1])
 
 
 def _nameless(page: PageRows) -> bool:
@@ -156,7 +160,7 @@ class Pages:
             if end_of_sweep is not None:
                 await self._end_sweep(connection, advance, end_of_sweep, effect)
             if count:
-                live = await connection.fetchval(self._sql["count_rows"].replace("{table}", advance.stream), advance.company)
+                live = await connection.fetchval(_of(self._sql["count_rows"], advance.stream), advance.company)
                 await connection.execute(
                     f"update {self._table('sync_status')} set expected = $3, done = $3 where company_id = $1 and stream = $2",
                     advance.company,
@@ -165,7 +169,7 @@ class Pages:
                 )
                 effect.live = live
             if recount is not None:  # what webhooks told was proved of another stream's rows
-                live = await connection.fetchval(self._sql["count_rows"].replace("{table}", recount), advance.company)
+                live = await connection.fetchval(_of(self._sql["count_rows"], recount), advance.company)
                 await connection.execute(
                     f"update {self._table('sync_status')} set expected = $3, done = $3 "
                     "where company_id = $1 and stream = $2 and phase = 'live'",
@@ -350,7 +354,8 @@ class Pages:
             effect.deleted += row["deleted"]
             if row["missing"] > row["deleted"]:
                 effect.held_back, effect.live = row["missing"], row["live"]
-        for table in sweep.tables:
+        # Services before their categories: a category stays as long as a service of it does.
+        for table in reversed(sweep.tables):
             if sweep.settled is not None:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
                 if table == tables.CLIENTS.name:
@@ -369,10 +374,12 @@ class Pages:
                 effect.held_back += missing
                 effect.live = counted["swept"]
                 continue
-            if missing:
+            listed = tables.TABLES[table].named_by is not None
+            if listed:
+                effect.changed += _rows(await connection.execute(_of(self._sql["unlist"], table), advance.company, table))
+            if missing or listed:
                 apply = _of(self._sql["sweep_apply"].replace("{doubted}", doubted), table)
-                await connection.execute(apply, advance.company, table, *before)
-                effect.deleted += missing
+                effect.deleted += _rows(await connection.execute(apply, advance.company, table, *before))
             end = "sweep_clear" if sweep.doubted_before is None else "sweep_settle"
             await connection.execute(_of(self._sql[end], table), advance.company, table)
         if effect.held_back:
@@ -407,8 +414,8 @@ class Pages:
         return bool(await self._database.fetchval(self._sql["doubted"], company, stream))
 
     async def count(self, company: int, table: str) -> int:
-        """Live rows of one table."""
-        return int(await self._database.fetchval(self._sql["count_rows"].replace("{table}", table), company))
+        """Live rows of one table; of a list, those that stand in it."""
+        return int(await self._database.fetchval(_of(self._sql["count_rows"], table), company))
 
     async def clients_known(self, company: int) -> int:
         """How many clients YCLIENTS had when it was read: those that are live here, and the erased ones that it showed."""

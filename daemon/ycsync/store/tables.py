@@ -17,6 +17,15 @@ Column = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class NamedBy:
+    """A table and its column that hold the ids of another; `living`: a condition on its rows (`n`) that count."""
+
+    table: str
+    column: str
+    living: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """One entity table: its own columns (name, PostgreSQL type) in the order of the statement's arrays."""
 
@@ -25,12 +34,28 @@ class Table:
     scoped: bool = True  # keyed by company_id and id, not by id alone
     kept: Mapping[str, str] | None = None  # column -> flag of the row: while it is true the stored value stays
     dated: Column | None = None  # what windows of dates are swept by
+    named_by: NamedBy | None = None  # what names rows that left their list: those stay, with `listed` false
+    expected_to_leave: str = ""  # condition on rows that may leave their list in any number
 
     @property
     def arrays(self) -> tuple[Column, ...]:
         """The arrays of the statement: the columns, then the flags."""
         flags = dict.fromkeys((self.kept or {}).values())
         return (*self.columns, *((flag, "boolean") for flag in flags), ("deleted", "boolean"))
+
+    def filled(self, statement: str) -> str:
+        """The statement for this table: its name, its dates, and which rows stand in its list."""
+        at, kind = self.dated or ("", "")
+        listed = "" if self.named_by is None else "and listed"
+        guarded = f"{listed} and not ({self.expected_to_leave})" if self.expected_to_leave else listed
+        named = self.named_by or NamedBy("", "")
+        parts = {
+            "table": self.name, "at": at, "kind": kind, "listed": listed, "guarded": guarded,
+            "named": named.table, "column": named.column, "living": named.living,
+        }  # fmt: skip
+        for name, part in parts.items():
+            statement = statement.replace("{" + name + "}", part)
+        return statement
 
 
 _TAIL: tuple[Column, ...] = (("raw", "jsonb"), ("changed_at", "timestamptz"))
@@ -40,7 +65,11 @@ COMPANIES = Table(
     (("id", "bigint"), ("title", "text"), ("timezone", "text"), ("currency", "text"), ("active", "boolean"), *_TAIL),
     scoped=False,
 )
-SERVICE_CATEGORIES = Table("service_categories", (("id", "bigint"), ("title", "text"), ("weight", "integer"), *_TAIL))
+SERVICE_CATEGORIES = Table(
+    "service_categories",
+    (("id", "bigint"), ("title", "text"), ("weight", "integer"), ("listed", "boolean"), *_TAIL),
+    named_by=NamedBy("services", "category_id", "and n.deleted_at is null"),
+)
 SERVICES = Table(
     "services",
     (
@@ -55,8 +84,10 @@ SERVICES = Table(
         ("active", "boolean"),
         ("comment", "text"),
         ("weight", "integer"),
+        ("listed", "boolean"),
         *_TAIL,
     ),
+    named_by=NamedBy("record_services", "service_id"),
 )
 STAFF = Table(
     "staff",
@@ -69,8 +100,11 @@ STAFF = Table(
         ("hidden", "boolean"),
         ("user_id", "bigint"),
         ("weight", "integer"),
+        ("listed", "boolean"),
         *_TAIL,
     ),
+    named_by=NamedBy("records", "staff_id"),
+    expected_to_leave="fired",
 )
 CLIENTS = Table(
     "clients",

@@ -1,6 +1,6 @@
 """How are the lists that come in one answer read: the salons, and each salon's services, categories and staff?
 
-One answer is one moment, so what is not in it is gone.
+One answer is one moment, so what is not in it left the list: it is gone, or not listed while what is stored names it.
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 -- repeats, and a bill that stands at one of its records. New columns come last, so that what was built on the views stays.
 -- A ycsync that does not know the column leaves it null: then unit_cost × amount stands for it.
 
-set local statement_timeout = 0; -- a role's own would end this at the first large salon, at every start
 alter table @schema.record_services add column first_cost numeric;
 
 -- In the order in which model/records.py numbers the lines: empty ones have no number.
