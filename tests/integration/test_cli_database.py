@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from filled import PHONE, SALONS, fill, values, write_config
 from filled import execute as sql
-from ycsync.cli import app
+from ycsync.cli.app import app
 from ycsync.sql import migrations
 
 RUNNER = CliRunner()

@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 
 from filled import execute as sql
 from filled import fill, make_schema, values, write_config
-from ycsync.cli import app
+from ycsync.cli.app import app
 from ycsync.config import InForce
 from ycsync.errors import DatabaseUnavailable, UsageError
 from ycsync.service.control import Beacon

@@ -15,6 +15,7 @@ import asyncio
 import collections.abc
 import contextlib
 import contextvars
+import importlib
 import json
 import os
 import signal
@@ -27,9 +28,11 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+import typer
 import uvloop
 
 import ycsync.cli
+from ycsync.cli.app import app
 from ycsync.plan import cursor as cursors
 from ycsync.service import daemon, follow
 from ycsync.store.work import Claim, Work
@@ -219,7 +222,7 @@ def run(spec: dict[str, Any]) -> int:
     uvloop.new_event_loop = new_loop  # type: ignore[assignment]
     code: Any = 70
     try:
-        ycsync.cli.app(spec["arguments"])
+        app(spec["arguments"])
     except SystemExit as exc:
         code = exc.code or 0
     except BaseException:
@@ -235,6 +238,9 @@ def run(spec: dict[str, Any]) -> int:
 
 def main() -> None:
     """Fork once for each line."""
+    # A command imports what it needs when it is used; here all of it is there before the fork.
+    importlib.import_module("structlog")
+    dict(typer.main.get_group(app).commands)
     assert threading.active_count() == 1, "a process with threads must not fork"
     for line in sys.stdin:
         pid = os.fork()

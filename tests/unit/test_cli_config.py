@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ycsync.cli import app
 from ycsync.cli import config as commands
+from ycsync.cli.app import app
 from ycsync.errors import YcsyncError
 
 RUNNER = CliRunner()

@@ -10,7 +10,7 @@ import pytest
 import typer
 
 from support.documents import CHECKOUT, DOCUMENTS, fenced, inline
-from ycsync.cli import app
+from ycsync.cli.app import app
 
 SHOWN = [command for command, _ in fenced()] + inline()
 LINKED = (

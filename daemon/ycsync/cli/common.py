@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
-import uvloop
 
 from ycsync import logs
 from ycsync.config import Loaded, find_config, load
@@ -75,6 +73,11 @@ def _without_the_file(services: tuple[Announcement, ...]) -> str:
 
 def run(work: Coroutine[Any, Any, T]) -> T:
     """Run one coroutine on uvloop."""
+    # Commands that only read or edit the file need neither.
+    import asyncio
+
+    import uvloop
+
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work)
 

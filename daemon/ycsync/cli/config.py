@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from ycsync.api import check_local_address
 from ycsync.cli.common import ConfigOption, JsonOption, command
 from ycsync.cli.output import Grid, show
 from ycsync.config import (
@@ -148,8 +147,13 @@ def _missing(loaded: Loaded) -> tuple[str, ...]:
 
 def _elsewhere(settings: Settings) -> tuple[str, ...]:
     """What may hold on the machine of the service, and does not on this one."""
+    address = settings.yclients.local_address
+    if address is None:
+        return ()
+    from ycsync.api import check_local_address  # all of the client comes with it
+
     try:
-        check_local_address(settings.yclients.local_address)
+        check_local_address(address)
     except YcsyncError as error:
         return (str(error),)
     return ()

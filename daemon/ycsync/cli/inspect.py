@@ -13,7 +13,6 @@ from ycsync.cli import wording
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
 from ycsync.cli.output import Grid, document, number, painted, show, span
 from ycsync.cli.reading import reading
-from ycsync.cli.watch import watch as watch_until_interrupted
 from ycsync.config import Loaded, Settings
 from ycsync.errors import ConfigError
 from ycsync.service import standing as view
@@ -44,7 +43,7 @@ def status(
     With --watch and --json one object a line, a second.
     """
     loaded = settings_of(config, lenient=True)
-    code = run(watch_until_interrupted(loaded, as_json) if watch else _status(loaded, as_json))
+    code = run(_watch(loaded, as_json) if watch else _status(loaded, as_json))
     return ConfigError.exit_code if loaded.mistakes else code
 
 
@@ -71,6 +70,12 @@ async def _verify(loaded: Loaded, as_json: bool) -> int:
         for one in found:
             print(f"{painted('PASS' if one.passed else 'FAIL')}  {one.title:<{width}}  {one.says}")
     return 0 if all(one.passed for one in found) else 1
+
+
+async def _watch(loaded: Loaded, as_json: bool) -> int:
+    from ycsync.cli.watch import watch  # it draws with rich, which one look does not need
+
+    return await watch(loaded, as_json)
 
 
 async def _status(loaded: Loaded, as_json: bool) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,6 @@ import typer
 
 from ycsync.cli.common import ConfigOption, JsonOption, command, run, settings_of
 from ycsync.cli.output import Grid, narrow, number, percent, show, span
-from ycsync.cli.reading import reading
 from ycsync.config import Loaded, Settings
 from ycsync.errors import ApiError, DatabaseError, UsageError
 from ycsync.model.streams import DECLARED
@@ -28,11 +26,8 @@ from ycsync.plan.cost import (
     prefers_by_client,
     quiet_requests_per_day,
 )
-from ycsync.service import census
-from ycsync.service.engine import open_engine
-from ycsync.service.runtime import open_database
-from ycsync.store.report import Report
 
+# Counts that are given need no database and no client: `_stored` and `_live` import what they use.
 AT_ONCE = 6
 DOCUMENTED_PAGE = 300
 COSTS = ("requests", "batches", "duration", "limit", "risk")
@@ -98,6 +93,9 @@ def plan(
 
 async def _stored(loaded: Loaded) -> list[Size]:
     """The salons as the database knows them."""
+    from ycsync.cli.reading import reading
+    from ycsync.store.report import Report
+
     try:
         async with reading(loaded) as database:
             found = await Report(database).counts()
@@ -116,6 +114,12 @@ async def _stored(loaded: Loaded) -> list[Size]:
 
 async def _live(loaded: Loaded) -> list[Size]:
     """The salons as YCLIENTS counts them, under the same budget as everything else that leaves this address."""
+    import asyncio
+
+    from ycsync.service import census
+    from ycsync.service.engine import open_engine
+    from ycsync.service.runtime import open_database
+
     async with (
         open_database(loaded, migrating=True, size=4) as database,
         open_engine(loaded, database, role="plan") as engine,

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from ycsync import logs
 from ycsync.cli.common import ConfigOption, command
 from ycsync.cli.common import run as run_loop
-from ycsync.config import Loaded, find_config, parse_settings
+from ycsync.config import find_config, parse_settings
 from ycsync.config.files import read_text
 from ycsync.errors import ConfigError
-from ycsync.notify import Notifier
 from ycsync.service.control import ReloadFailed, ReloadRefused, reload_service
-from ycsync.service.daemon import Daemon, serve
-from ycsync.service.runtime import Server
+
+if TYPE_CHECKING:
+    from ycsync.config import Loaded
+    from ycsync.notify import Notifier
+    from ycsync.service.runtime import Server
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +31,7 @@ def register(app: typer.Typer) -> None:
 @command
 def run(config: ConfigOption = None) -> int:
     """The service, in the foreground, as systemd starts it."""
+    from ycsync.service.daemon import Daemon, serve  # `reload` needs nothing of the service
 
     def live(loaded: Loaded, server: Server, notifier: Notifier, url: str) -> int:
         async def main() -> int:

@@ -9,7 +9,7 @@ from ycsync.cli.output import number, span
 from ycsync.config import Settings
 from ycsync.service import standing as view
 from ycsync.service.addresses import doubled
-from ycsync.service.overview import PAUSE_S
+from ycsync.service.standing import PAUSE_S
 from ycsync.store.report import Standing
 
 TITLE_LENGTH = 28

@@ -10,16 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO, get_args
-
-import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO, cast, get_args
 
 from ycsync.logs import rate
 from ycsync.logs.catalogue import LIBRARY, Level, emit_at
 from ycsync.logs.journal import SOCKET, Journal
 from ycsync.logs.journal import field as field_name
 from ycsync.logs.privacy import exception_processor, redact_processor
+
+if TYPE_CHECKING:
+    # A command that logs no line does not pay for this import, which takes longer than all of ycsync's own.
+    from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 
 IDENTIFIER: Final = "ycsync"
 LEVELS: Final[tuple[Level, ...]] = get_args(Level)  # from the quietest up
@@ -48,6 +49,7 @@ class _Output:
     failed: int = field(default=0)
     journal: Journal = field(default_factory=Journal)
     leaving: bool = False
+    pending: bool = False  # structlog is configured when the first line is written
 
     def write(self, line: str | Entry) -> None:
         if isinstance(line, Entry):
@@ -69,6 +71,8 @@ _output = _Output()
 
 
 def _filter(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    import structlog
+
     level = {"exception": "error", "warn": "warning", "fatal": "critical"}.get(method, method)
     if _NUMBER.get(level, 20) < _output.level:
         raise structlog.DropEvent
@@ -78,6 +82,8 @@ def _filter(_: WrappedLogger, method: str, event: EventDict) -> EventDict:
 
 def _sparing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Only so many lines of a kind. After the filter: what the level leaves out is nothing that must be told of."""
+    import structlog
+
     if event["level"] != "debug":
         # At debug level everything is wanted; else a salon in trouble must not fill the journal.
         error = _NUMBER[event["level"]] >= _NUMBER["error"]
@@ -91,6 +97,8 @@ def _sparing(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 
 def _context(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """Adds the bound context, sorted: context variables have no order, and lines should look alike."""
+    import structlog
+
     for key, value in sorted(structlog.contextvars.get_contextvars().items()):
         event.setdefault(key, value)
     return event
@@ -193,10 +201,29 @@ class _Library(logging.Handler):
             _output.failed += 1
 
 
+class _Deferred:
+    """A logger that imports and configures structlog when it is first used."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        import structlog
+
+        if _output.pending:
+            _output.pending = False
+            structlog.configure(
+                processors=[_context, _filter, _sparing, exception_processor, redact_processor, _render],
+                wrapper_class=structlog.make_filtering_bound_logger(0),
+                logger_factory=_Line,
+                cache_logger_on_first_use=False,
+            )
+        return getattr(structlog.get_logger(module=self._module), name)
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines carry `module=<name>`."""
-    logger: FilteringBoundLogger = structlog.get_logger(module=name.removeprefix("ycsync."))
-    return logger
+    return cast("FilteringBoundLogger", _Deferred(name.removeprefix("ycsync.")))
 
 
 def in_journal() -> bool:
@@ -224,19 +251,7 @@ def configure(level: str, *, stream: TextIO | None = None, env: Mapping[str, str
     )
     _output.journal.close()
     _output.journal, _output.leaving = Journal(journal), False
-    structlog.configure(
-        processors=[
-            _context,
-            _filter,
-            _sparing,
-            exception_processor,
-            redact_processor,
-            _render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(0),
-        logger_factory=_Line,
-        cache_logger_on_first_use=False,
-    )
+    _output.pending = True
     root = logging.getLogger()
     for handler in list(root.handlers):
         if isinstance(handler, _Library):

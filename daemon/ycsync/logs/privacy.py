@@ -10,11 +10,12 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, Final
-
-from structlog.typing import EventDict, WrappedLogger
+from typing import TYPE_CHECKING, Any, Final
 
 from ycsync.errors import YcsyncError
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, WrappedLogger
 
 _PRIVATE_KEY: Final = re.compile(
     r"(?:^|_)(?:name|surname|patronymic|fullname|phones?|e?mails?|tokens?|auth|authorization|password|passwd|secrets?"

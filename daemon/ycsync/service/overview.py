@@ -15,12 +15,11 @@ from ycsync.metrics import Metrics, State, Told
 from ycsync.service import gauges
 from ycsync.service import standing as view
 from ycsync.service.judging import Judging
-from ycsync.service.standing import Judged
+from ycsync.service.standing import PAUSE_S, Judged
 from ycsync.store.report import Standing
 from ycsync.store.work import BatchTotals, Claim
 
 UNREAD_S = 30.0  # without a look at the database that worked: what is known may not be so any more
-PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks like hanging
 
 
 class Overview:

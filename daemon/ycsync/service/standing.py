@@ -15,6 +15,7 @@ from ycsync.store.report import Salon, Standing, StreamRow, Usage
 
 STALE_FACTOR = 3  # cadences without a proven success, and
 STALE_GRACE = timedelta(minutes=2)
+PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks like hanging
 # The range of an ETA, as a share of the work that is left: what one batch tells, the least and the most that is said.
 UNKNOWN_SPREAD, NARROWEST, WIDEST = 0.25, 0.1, 0.8
 HELD_BACK = "held_back"  # a sweep stopped and asks
