@@ -83,6 +83,10 @@ class Bookings:
         self._by_client: dict[int, list[int]] = {}
         self._days: dict[int, tuple[set[int], set[int]]] = {}  # day -> live, cancelled
 
+    def move_clock(self, offset: int) -> None:
+        """The salon's clock is so many seconds east of UTC from now on; the bookings keep their hours."""
+        self._offset = offset
+
     def add(self, row: RecordRow) -> None:
         self.rows[row.id] = row
         self._days.setdefault(row.start // DAY, (set(), set()))[row.deleted].add(row.id)

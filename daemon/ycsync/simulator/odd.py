@@ -155,5 +155,5 @@ def odd_staff(payload: Payload) -> Payload:
 def odd_company(payload: Payload) -> Payload:
     """A company in GET /companies: strings where GET /company/{id} has numbers."""
     _strings(payload, "id", "active")
-    payload["timezone"] = payload.get("timezone_name")
+    payload["timezone"] = payload.get("timezone_name") or payload.get("timezone")
     return payload

@@ -65,6 +65,8 @@ class Options:
     tie_order        order among records of one session date and time: "random" anew for each request, by
                      "id", or "day": the whole day is in random order
     changed_zone     how a `changed_after` without an offset is read: "local" (the salon's zone) or "utc"
+    zone             the IANA zone of every salon, one without summer time; None: those of a few cities
+    zone_told        how a salon tells it: "name", or without a name "hours" (5.5), "offset" (+05:30), "words", or not at all
     odd              odd types: ids and money as strings, 0/1 for booleans, [] for {}, offsets without colon
     empty_as_404     an empty list of clients or records is answered as 404
     two_factor       POST /auth answers 200 with a second step instead of a token
@@ -107,6 +109,8 @@ class Options:
     odd: bool = True
     answer_429_as_200: bool = False
     changed_zone: Literal["local", "utc"] = "local"
+    zone: str | None = None
+    zone_told: Literal["name", "hours", "offset", "words", "none"] = "name"
     changed_inclusive: bool = True
     empty_as_404: bool = False
     two_factor: bool = False

@@ -58,6 +58,11 @@ def instant_text(instant: int, offset: int) -> str:
     return f"{local_text(instant + offset, 'T')}{sign}{hours:02d}{rest // 60:02d}"
 
 
+def hours_east(offset: int) -> int | float:
+    """Seconds east of UTC as a company's `timezone`: 3, or 5.5."""
+    return offset // 3600 if offset % 3600 == 0 else offset / 3600
+
+
 @dataclass(slots=True)
 class ClientRow:
     """`n` numbers the person (the same in every salon, so chains share phones); times are Unix seconds."""
@@ -344,7 +349,7 @@ def record_payload(row: RecordRow, client: Payload | None, known: Known, visit: 
     visit = visit or OfVisit((row,), (row,), row.paid)
     h = mix(row.id, 3)
     staff = known.staff[row.staff_id]
-    hours, rest = divmod(known.offset, 3600)
+    offset = instant_text(0, known.offset)[-5:]
     payload: Payload = {
         "id": row.id,
         "company_id": known.company_id,
@@ -366,7 +371,7 @@ def record_payload(row: RecordRow, client: Payload | None, known: Known, visit: 
         "comer": None,
         "clients_count": 1,
         "date": local_text(row.start),
-        "datetime": f"{local_text(row.start, 'T')}+{hours:02d}:{rest // 60:02d}",
+        "datetime": f"{local_text(row.start, 'T')}{offset[:3]}:{offset[3:]}",
         "create_date": instant_text(row.created, known.offset),
         "last_change_date": instant_text(row.changed, known.offset),
         "comment": catalogue.RECORD_COMMENTS[h % 9],

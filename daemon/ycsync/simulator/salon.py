@@ -6,6 +6,7 @@ import json
 import random
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from .bookings import Bookings, Changes, View
 from .ledger import Ledger
 from .lists import service_payload, staff_payload
 from .options import Options
-from .rows import DAY, ClientRow, Known, Payload, RecordRow
+from .rows import DAY, ClientRow, Known, Payload, RecordRow, hours_east
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _CACHED_ROWS = 60_000  # about 130 MB of encoded records; older ones are encoded again
@@ -176,6 +177,14 @@ class Salon:
         if self._ledger is None:
             self._ledger = Ledger(self.known, self._records.values(), self.now())
         return self._ledger
+
+    def set_zone(self, name: str, offset: int) -> None:
+        """The salon corrects its time zone: bookings keep their hours and instants stay, without a new last_change_date."""
+        self.company.update(timezone_name=name, timezone=hours_east(offset))
+        self.offset = offset
+        self.known = replace(self.known, offset=offset)
+        self.bookings.move_clock(offset)
+        self._cache.clear()
 
     # -- questions --------------------------------------------------------------------------------------
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from itertools import accumulate
+from zoneinfo import ZoneInfo
 
 from . import catalogue, rows
 from .lists import category_payload, service_payload, staff_payload
@@ -39,6 +41,10 @@ class World:
 def make_salon(options: Options, index: int, clock: Callable[[], float]) -> Salon:
     """One salon, filled."""
     city, zone, hours = catalogue.ZONES[index % len(catalogue.ZONES)]
+    offset = hours * 3600
+    if options.zone is not None:
+        zone = options.zone
+        offset = int((datetime.now(ZoneInfo(zone)).utcoffset() or timedelta()).total_seconds())
     company_id = options.first_company + index
     title = catalogue.SALON_TITLES[index % len(catalogue.SALON_TITLES)]
     company: Payload = {
@@ -48,13 +54,12 @@ def make_salon(options: Options, index: int, clock: Callable[[], float]) -> Salo
         "city": city,
         "address": "",
         "phone": f"7999{9_000_000 + index % 1_000_000:07d}",
-        "timezone": hours,
-        "timezone_name": zone,
+        **_zone_told(options, zone, offset),
         "main_group_id": 77,
         "currency_short_title": "₽",
         "active": 1,
     }
-    salon = Salon(company, hours * 3600, clock, options)
+    salon = Salon(company, offset, clock, options)
     rng = random.Random(f"{options.seed}/{index}")
     _make_lists(salon, options, index)
     clients = [ClientRow(id=70_001 + index * _SALON_STEP + n, n=n, changed=0) for n in range(1, options.clients + 1)]
@@ -73,6 +78,18 @@ def make_salon(options: Options, index: int, clock: Callable[[], float]) -> Salo
         },
     )
     return salon
+
+
+def _zone_told(options: Options, zone: str, offset: int) -> Payload:
+    sign = rows.instant_text(0, offset)[-5:]
+    told: dict[str, Payload] = {
+        "name": {"timezone": rows.hours_east(offset), "timezone_name": zone},
+        "hours": {"timezone": rows.hours_east(offset)},
+        "offset": {"timezone": f"{sign[:3]}:{sign[3:]}"},
+        "words": {"timezone": f"{zone.rsplit('/', 1)[-1]} Standard Time", "timezone_name": ""},
+        "none": {},
+    }
+    return told[options.zone_told]
 
 
 def _staff_count(options: Options) -> int:
