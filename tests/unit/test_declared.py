@@ -16,6 +16,7 @@ from support.wrong import SECRET, VALUES, spoiled
 from ycsync.model import decode_envelope
 from ycsync.model.declared import parse_declared, staff_day
 from ycsync.model.streams import DECLARED, GOODS, GOODS_OPERATIONS, SCHEDULES, TRANSACTIONS
+from ycsync.model.times import UNKNOWN
 from ycsync.model.values import FieldError
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -57,6 +58,12 @@ def test_a_payment_without_an_offset_is_read_in_the_salons_zone() -> None:
     assert (first.id, first.amount, first.account, first.visit_id) == (4815162342, Decimal(1800), "Карты", 880001)
     assert second.paid_at == datetime(2026, 3, 2, 4, tzinfo=UTC)
     assert (second.day, second.amount, second.client_id) == (date(2026, 3, 2), Decimal("-250.5"), None)
+
+
+def test_a_payment_in_a_salon_without_a_zone_has_the_offset_of_its_payload() -> None:
+    text = b'{"id":1,"amount":1,"date":"2026-03-02 02:30:00","last_change_date":"2026-03-02T10:30:00+0530"}'
+    (row,) = parse_declared(DECLARED["transactions"], [text], UNKNOWN).rows
+    assert (row.paid_at, row.day) == (datetime(2026, 3, 1, 21, tzinfo=UTC), date(2026, 3, 2))
 
 
 def test_a_day_of_a_master_has_an_id_of_its_own() -> None:

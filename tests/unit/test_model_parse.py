@@ -27,6 +27,7 @@ from ycsync.model import (
     parse_services,
     parse_staff,
 )
+from ycsync.model.times import UNKNOWN
 
 COMPANY = CompanyId(4564)
 ZONE = ZoneInfo("Asia/Tokyo")
@@ -132,6 +133,25 @@ def test_a_client_found_by_search_has_that_endpoints_names() -> None:
 def test_a_naive_time_without_a_zone_is_utc() -> None:
     client = parse_clients(COMPANY, [b'{"id":1,"first_visit_date":"2025-01-10 12:00:00"}']).rows[0]
     assert client.first_visit_at == datetime(2025, 1, 10, 12, tzinfo=UTC)
+
+
+def test_in_a_salon_without_a_zone_times_have_the_offset_of_their_payload() -> None:
+    text = (
+        b'{"id":1,"date":"2026-03-02 02:30:00","datetime":"2026-03-02T02:30:00+0530","create_date":"2026-03-01 09:00:00",'
+        b'"attendance":0,"last_visit_date":"2026-03-02 10:30:00","last_change_date":"2026-03-02T10:30:00+0530"}'
+    )
+    record, client = parse_records(COMPANY, [text], UNKNOWN).rows[0], parse_clients(COMPANY, [text], UNKNOWN).rows[0]
+    assert (record.starts_at, record.session_date) == (datetime(2026, 3, 1, 21, tzinfo=UTC), date(2026, 3, 2))
+    assert record.created_at == datetime(2026, 3, 1, 3, 30, tzinfo=UTC)
+    assert client.last_visit_at == datetime(2026, 3, 2, 5, tzinfo=UTC)
+    nothing = parse_records(COMPANY, [b'{"id":1,"date":"2026-03-02 02:30:00"}'], UNKNOWN).rows[0]
+    assert nothing.starts_at == datetime(2026, 3, 2, 2, 30, tzinfo=UTC)
+
+
+def test_a_salon_that_names_no_zone_is_known_by_that() -> None:
+    known, unknown = parse_companies([b'{"id":1,"timezone":"+05:30"}', b'{"id":2,"timezone":"India Standard Time"}']).rows
+    assert (known.timezone, known.timezone_known) == ("Asia/Kolkata", True)
+    assert (unknown.timezone, unknown.timezone_known) == ("UTC", False)
 
 
 def test_a_record_with_its_lines() -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ycsync.model.phones import normalise_phone
-from ycsync.model.times import as_day, as_instant, as_session, zone_name
+from ycsync.model.times import UNKNOWN, as_day, as_instant, as_session, local_zone, zone_key, zone_name, zone_of
 from ycsync.model.values import (
     FieldError,
     add_up,
@@ -334,15 +334,50 @@ def test_an_hour_that_the_clock_skips_is_after_the_gap() -> None:
         (None, -5, "Etc/GMT+5"),
         (None, Decimal("3.0"), "Etc/GMT-3"),
         (None, 0, "UTC"),
-        (None, Decimal("5.5"), "UTC"),
-        (None, 99, "UTC"),
-        (None, True, "UTC"),
-        ([], {}, "UTC"),
-        ("Europe", "localtime", "UTC"),
-        ("../../etc/passwd", "posix/Europe/Moscow", "UTC"),
-        ("a/" + "b" * 5000, "9" * 5000, "UTC"),
+        (None, Decimal("5.5"), "Asia/Kolkata"),
+        (None, "5.5", "Asia/Kolkata"),
+        (None, "+05:30", "Asia/Kolkata"),
+        (None, "+0530", "Asia/Kolkata"),
+        (None, "UTC+5:30", "Asia/Kolkata"),
+        ("gmt +05:45", None, "Asia/Kathmandu"),
+        (None, Decimal("5.75"), "Asia/Kathmandu"),
+        (None, Decimal("6.5"), "Asia/Yangon"),
+        (None, Decimal("-9.5"), "Pacific/Marquesas"),
+        ("Europe/Moscow", Decimal("5.5"), "Europe/Moscow"),
+        ("India Standard Time", 3, "Etc/GMT-3"),
+        (None, "-03:30", None),
+        (None, Decimal("10.5"), None),
+        (None, Decimal("5.51"), None),
+        (None, "India Standard Time", None),
+        (None, None, None),
+        (None, 99, None),
+        (None, 330, None),
+        (None, "330", None),
+        (None, 10**4000, None),
+        (None, Decimal("1E+1000000"), None),
+        (None, True, None),
+        ([], {}, None),
+        ("Europe", "localtime", None),
+        ("../../etc/passwd", "posix/Europe/Moscow", None),
+        ("a/" + "b" * 5000, "9" * 5000, None),
     ],
 )
-def test_a_companys_zone_is_always_one_that_exists(name: Any, zone: Any, expected: str) -> None:
+def test_a_companys_zone_is_one_that_exists_or_unknown(name: Any, zone: Any, expected: str | None) -> None:
     assert zone_name(name, zone) == expected
-    ZoneInfo(expected)
+    assert expected is None or ZoneInfo(expected).key == expected
+
+
+@pytest.mark.parametrize(
+    ("stamped", "hours"),
+    [(("2026-03-02T10:30:00+0530", "2026-03-02T10:30:00+03:00"), 5.5), ((None, "x", "2026-03-02", "2026-03-02T10:30:00Z"), 0)],
+)
+def test_where_the_zone_is_unknown_the_first_offset_of_the_payload_counts(stamped: tuple[Any, ...], hours: float) -> None:
+    place = local_zone(UNKNOWN, *stamped)
+    assert datetime(2026, 3, 2, tzinfo=place).utcoffset() == timedelta(hours=hours)
+    moscow = ZoneInfo("Europe/Moscow")
+    assert local_zone(moscow, *stamped) is moscow
+
+
+def test_a_zone_is_kept_by_its_name_and_an_unknown_one_by_none() -> None:
+    for zone in (ZoneInfo("Asia/Kolkata"), ZoneInfo("UTC"), UNKNOWN):
+        assert zone_of(zone_key(zone)) is zone

@@ -76,10 +76,12 @@ def parse_staff(company: CompanyId, raws: Sequence[bytes]) -> Parsed[Staff]:
 
 
 def _company(entity: int, payload: _RawCompany, text: str) -> Company:
+    zone = zone_name(payload.timezone_name, payload.timezone)
     return Company(
         id=CompanyId(entity),
         title=as_text(payload.title, "title"),
-        timezone=zone_name(payload.timezone_name, payload.timezone),
+        timezone=zone or "UTC",
+        timezone_known=zone is not None,
         currency=as_text(payload.currency_short_title, "currency"),
         active=as_bool(payload.active, "active", default=True),
         changed_at=as_instant(payload.last_change_date, "changed_at"),

@@ -17,7 +17,7 @@ from ycsync.model.ids import ClientId, CompanyId
 from ycsync.model.page import RawEntity, decoder_for, parse_page
 from ycsync.model.phones import normalise_phone
 from ycsync.model.rows import Client, Parsed
-from ycsync.model.times import as_day, as_instant
+from ycsync.model.times import as_day, as_instant, local_zone
 from ycsync.model.values import FieldError, as_int, as_money, as_text
 
 _NO_LIST = (b"null", b"{}", b"false", b'""', b"0")
@@ -59,6 +59,7 @@ def parse_clients(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo | No
 
 
 def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client:
+    local = local_zone(zone, payload.last_change_date, payload.first_visit_date, payload.last_visit_date)
     phone_raw = as_text(payload.phone, "phone")
     phone, masked = normalise_phone(phone_raw)
     email = as_text(payload.email, "email")
@@ -84,9 +85,9 @@ def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client
         spent=as_money(spent, "spent"),
         balance=as_money(payload.balance, "balance"),
         visit_count=as_int(visits, "visit_count"),
-        first_visit_at=as_instant(payload.first_visit_date, "first_visit_at", zone),
-        last_visit_at=as_instant(payload.last_visit_date, "last_visit_at", zone),
-        changed_at=as_instant(payload.last_change_date, "changed_at", zone),
+        first_visit_at=as_instant(payload.first_visit_date, "first_visit_at", local),
+        last_visit_at=as_instant(payload.last_visit_date, "last_visit_at", local),
+        changed_at=as_instant(payload.last_change_date, "changed_at", local),
         raw=text,
     )
 

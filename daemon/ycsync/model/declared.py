@@ -20,7 +20,7 @@ import msgspec
 from ycsync.model.page import parse_page
 from ycsync.model.payload import encode
 from ycsync.model.rows import Parsed
-from ycsync.model.times import as_day, as_instant
+from ycsync.model.times import UNKNOWN, as_day, as_instant, local_zone
 from ycsync.model.values import FieldError, as_bool, as_id, as_int, as_money, as_object, as_optional_id, as_text, is_empty
 
 Payload = Mapping[str, Any]
@@ -139,10 +139,15 @@ def _row_type(stream: Declared) -> Any:
 def parse_declared(stream: Declared, raws: Sequence[bytes], zone: tzinfo = UTC, **given: Any) -> Parsed[Any]:
     """Rows of a declared stream: objects with its columns. `given`: what the request says and its rows leave out."""
     make = _row_type(stream)
+    stamped = ["last_change_date", *(path for field in stream.fields if field.kind is INSTANT for path in field.paths)]
 
     def values(payload: Payload) -> dict[str, Any]:
-        found = {field.column: field.of({**given, **payload} if given else payload, zone) for field in stream.fields}
+        place = local(payload)
+        found = {field.column: field.of({**given, **payload} if given else payload, place) for field in stream.fields}
         return found if stream.derived is None else stream.derived(found)
+
+    def local(payload: Payload) -> tzinfo:
+        return local_zone(zone, *map(payload.get, stamped)) if zone is UNKNOWN else zone
 
     def identify(payload: dict[str, Any]) -> Any:
         if callable(stream.key):
@@ -153,14 +158,14 @@ def parse_declared(stream: Declared, raws: Sequence[bytes], zone: tzinfo = UTC, 
         return None
 
     def build(entity: int, payload: dict[str, Any], text: str) -> Any:
-        found = values(payload)
+        found, place = values(payload), local(payload)
         return make(
             id=entity,
             **found,
-            changed_at=as_instant(payload.get("last_change_date"), "changed_at", zone),
+            changed_at=as_instant(payload.get("last_change_date"), "changed_at", place),
             deleted=as_bool(payload.get("deleted"), "deleted"),
             raw=text,
-            day=None if stream.dated is None else _day(found[stream.dated], zone),
+            day=None if stream.dated is None else _day(found[stream.dated], place),
         )
 
     return parse_page(raws, _decoder, build, identify)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from ycsync.model.ids import ActivityId, ClientId, CompanyId, RecordId, ServiceId, StaffId, VisitId
 from ycsync.model.page import RawEntity, decoder_for, parse_page
 from ycsync.model.rows import Parsed, Record, RecordService, RecordStatus
-from ycsync.model.times import as_instant, as_session
+from ycsync.model.times import as_instant, as_session, local_zone
 from ycsync.model.values import (
     FieldError,
     add_up,
@@ -62,7 +62,7 @@ _records = decoder_for(_RawRecord)
 
 
 def parse_records(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo) -> Parsed[Record]:
-    """Visit records with their service lines; `zone` is the salon's, in which `date` is written."""
+    """Visit records with their service lines; `zone` is the salon's, in which `date` is written (UNKNOWN: see local_zone)."""
 
     def build(entity: int, payload: _RawRecord, text: str) -> Record:
         return _record(entity, payload, text, zone)
@@ -71,7 +71,8 @@ def parse_records(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo) -> 
 
 
 def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Record:
-    session = as_session(payload.date, payload.datetime, zone)
+    local = local_zone(zone, payload.datetime, payload.create_date, payload.last_change_date)
+    session = as_session(payload.date, payload.datetime, local)
     if session is None:
         raise FieldError("starts_at: missing")
     attendance = as_int(payload.attendance, "attendance")
@@ -101,8 +102,8 @@ def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Reco
         cost=cost,
         paid=_paid(payload, cost),
         activity_id=None if activity is None else ActivityId(activity),
-        created_at=as_instant(payload.create_date, "created_at", zone),
-        changed_at=as_instant(payload.last_change_date, "changed_at", zone),
+        created_at=as_instant(payload.create_date, "created_at", local),
+        changed_at=as_instant(payload.last_change_date, "changed_at", local),
         deleted=deleted,
         services=lines,
         raw=text,

@@ -31,16 +31,22 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Company:
-    """A salon. `timezone` is a name that ZoneInfo accepts, always."""
+    """A salon. `timezone` is a name that ZoneInfo and PostgreSQL accept, always: UTC where it is not known."""
 
     id: CompanyId
     title: str = ""
     timezone: str = "UTC"
+    timezone_known: bool = True
     currency: str = ""
     active: bool = True
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+
+    @property
+    def timezone_unknown(self) -> bool:
+        """Whether the zone that was known before stays."""
+        return not self.timezone_known
 
 
 @dataclass(frozen=True, slots=True)

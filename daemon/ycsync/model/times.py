@@ -6,15 +6,37 @@ colon or without. `0000-00-00…`, and `-0001-11-30…` (PHP's way to print it),
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta, tzinfo
+import re
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from ycsync.model.values import FieldError, is_empty
 
 _NOTHING = ("0000-00-00", "-0001-11-30")
+
+UNKNOWN: Final = ZoneInfo.no_cache("UTC")
+"""Stands for the time zone of a salon that names none; compared by identity. Its clock is UTC's."""
+
+# Offsets that are not whole hours, and the place that has each without summer time today. PostgreSQL reads `+05:30` with the
+# sign turned round (POSIX), a name as ZoneInfo does. Others (-03:30, +10:30, +12:45) are unknown: there the clock changes.
+_PLACES: Final = {
+    210: "Asia/Tehran",
+    270: "Asia/Kabul",
+    330: "Asia/Kolkata",
+    345: "Asia/Kathmandu",
+    390: "Asia/Yangon",
+    525: "Australia/Eucla",
+    570: "Australia/Darwin",
+    -570: "Pacific/Marquesas",
+}
+_OFFSETS: Final = (
+    re.compile(r"(?:UTC|GMT)? ?(?P<sign>[+-]?)(?P<hours>[0-9]{1,2})(?:\.(?P<share>[0-9]{1,9}))?", re.IGNORECASE),
+    re.compile(r"(?:UTC|GMT)? ?(?P<sign>[+-]?)(?P<hours>[0-9]{1,2}):(?P<minutes>[0-5][0-9])", re.IGNORECASE),
+    re.compile(r"(?:UTC|GMT)? ?(?P<sign>[+-])(?P<hours>[0-9]{2})(?P<minutes>[0-5][0-9])", re.IGNORECASE),
+)
 
 
 def _text(value: Any, field: str) -> str | None:
@@ -56,7 +78,7 @@ def as_day(value: Any, field: str) -> date | None:
     return None if text is None else _read(text, field).date()
 
 
-def as_session(local: Any, stamped: Any, zone: ZoneInfo) -> tuple[datetime, date] | None:
+def as_session(local: Any, stamped: Any, zone: tzinfo) -> tuple[datetime, date] | None:
     """When a record starts, in UTC, and its day in the salon; None if neither text says.
 
     `local` (the API's `date`) is trusted before `stamped` (`datetime`), whose offset has been seen wrong;
@@ -103,19 +125,52 @@ def is_zone(name: str) -> bool:
     return True
 
 
-def zone_name(name: Any, zone: Any) -> str:
-    """A company's IANA zone: `timezone_name`, else `timezone` (a name, or whole hours east), else UTC."""
+def zone_name(name: Any, zone: Any) -> str | None:
+    """A company's IANA zone: `timezone_name`, else `timezone` (a name, or an offset: 3, 5.5, +05:30); None: unknown."""
     for value in (name, zone):
         if isinstance(value, str) and is_zone(value.strip()):
             return value.strip()
-    if isinstance(zone, str):
-        try:
-            zone = int(zone)
-        except ValueError:
-            return "UTC"
-    if isinstance(zone, bool) or not isinstance(zone, (int, Decimal)):
-        return "UTC"
-    if not -12 <= zone <= 14 or zone != int(zone):
-        return "UTC"
-    hours = int(zone)
-    return f"Etc/GMT{-hours:+d}" if hours else "UTC"  # the sign of Etc/ names is turned round (POSIX)
+    for value in (name, zone):
+        if (minutes := _minutes_east(value)) is None or not -12 * 60 <= minutes <= 14 * 60:
+            continue
+        if minutes % 60:
+            return _PLACES.get(minutes)
+        hours = minutes // 60
+        return f"Etc/GMT{-hours:+d}" if hours else "UTC"  # the sign of Etc/ names is turned round (POSIX)
+    return None
+
+
+def _minutes_east(value: Any) -> int | None:
+    """An offset in minutes: hours as a number or its text, `+05:30`, `UTC+5:30`, `+0530`; None: it is none."""
+    if isinstance(value, Decimal) or (value.__class__ is int and -100 < value < 100):
+        value = str(value)
+    if not isinstance(value, str):
+        return None
+    for form in _OFFSETS:
+        if match := form.fullmatch(value.strip()):
+            parts = match.groupdict(default="0")
+            minutes = Decimal(f"{parts['hours']}.{parts.get('share', 0)}") * 60 + int(parts.get("minutes", 0))
+            if minutes != int(minutes):
+                return None
+            return -int(minutes) if parts["sign"] == "-" else int(minutes)
+    return None
+
+
+def zone_key(zone: ZoneInfo) -> str:
+    """The zone as `sync_status.zone` keeps it: its name, or an empty text where it is unknown."""
+    return "" if zone is UNKNOWN else zone.key
+
+
+def zone_of(key: str) -> ZoneInfo:
+    """The inverse of `zone_key`."""
+    return ZoneInfo(key) if key else UNKNOWN
+
+
+def local_zone(zone: tzinfo, *stamped: Any) -> tzinfo:
+    """The zone of a payload's times without an offset: `zone`, or where it is unknown the first offset in `stamped`, or UTC."""
+    if zone is UNKNOWN:
+        for text in stamped:
+            if (offset := _offset(text)) is not None:
+                return timezone(offset)
+        return UTC
+    return zone
