@@ -113,16 +113,16 @@ class House:
         assert row is not None
         claim = Claim(
             company, stream, row["phase"], row["expected"], row["done"], row["text"], row["version"], self.failures,
-            row["last_success_at"], row["pass_started_at"], False, {}, 0,
+            row["last_success_at"], row["pass_started_at"], False, {}, 0, zone=row["zone"],
         )  # fmt: skip
-        zone = "UTC" if company == 0 else await self.pages.zone(company)
+        zone = ZoneInfo("UTC") if company == 0 else await self.pages.zone(company)
         assert zone is not None
         return Batch(
             claim=claim,
             settings=self.settings,
             api=self.api,
             pages=self.pages,
-            zone=ZoneInfo(zone),
+            zone=zone,
             now=self.clock,
             tally=Tally(),
             units=self.settings.active.batch_size if units is None else units,

@@ -158,9 +158,9 @@ def _watch_requests(points: Points) -> None:
         return effect
 
     async def watched_finish(
-        self: Work, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None
+        self: Work, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None, zone: str | None = None
     ) -> None:
-        await finish(self, claim, worker, due_in_s, cadence_s)
+        await finish(self, claim, worker, due_in_s, cadence_s, zone)
         if claim.stream == "companies":
             # The list of salons is in hand until the salons that it names have begun.
             for batch, pages in points.asked.items():

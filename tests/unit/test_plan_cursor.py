@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ycsync.model.times import UNKNOWN
 from ycsync.plan import cursor as cursors
 from ycsync.plan.cursor import Cursor
 from ycsync.plan.scan import Scan
@@ -46,6 +47,37 @@ def test_an_hour_that_the_clock_shows_twice_loses_nothing(minute: int) -> None:
     sent = datetime.fromisoformat(cursors.changed_after(since, zone))
     for fold in (0, 1):
         assert sent.replace(tzinfo=zone, fold=fold).astimezone(UTC) <= since - cursors.OVERLAP
+
+
+def test_where_the_zone_is_unknown_changed_after_is_early_enough_for_any() -> None:
+    sent = datetime.fromisoformat(cursors.changed_after(NOON, UNKNOWN))
+    for hours in range(-12, 15):
+        assert sent.replace(tzinfo=timezone(timedelta(hours=hours))) <= NOON - cursors.OVERLAP
+
+
+def test_a_corrected_zone_begins_a_delta_anew_with_its_own_filter() -> None:
+    live = Cursor(kind="delta", since=NOON, rechecked_on=NOON.date())
+    assert cursors.rezoned(live, "records", MOSCOW, ZoneInfo("Asia/Yekaterinburg"), NOON, missing=True) == (live, False)
+    delta = begun(msgspec.structs.replace(live, swept=True, whole_since=NIGHT), "records", NOON)
+    delta = msgspec.structs.replace(delta, swept=True, whole_since=NIGHT)
+    new, anew = cursors.rezoned(delta, "records", MOSCOW, ZoneInfo("Etc/GMT+1"), NOON, missing=False)
+    assert (anew, new.sweep, new.since) == (True, None, None)  # further west: what changed lately may have been held back
+    berlin = ZoneInfo("Europe/Berlin")
+    new, anew = cursors.rezoned(delta, "records", ZoneInfo("America/New_York"), berlin, NOON, missing=False)
+    assert new.sweep is not None
+    assert (anew, new.kind, new.swept, new.whole_since, new.sweep.began) == (True, "delta", True, NIGHT, None)
+    assert new.sweep.changed_after == cursors.changed_after(NOON, berlin)
+
+
+@pytest.mark.parametrize("stream", ["records", "clients", "transactions"])
+def test_a_corrected_zone_begins_a_whole_reading_anew_only_if_it_missed_rows(stream: str) -> None:
+    full = begun(Cursor(), stream, NOON)
+    zone = ZoneInfo("Asia/Yekaterinburg")
+    assert cursors.rezoned(full, stream, MOSCOW, zone, NOON, missing=False) == (full, False)
+    new, anew = cursors.rezoned(full, stream, MOSCOW, zone, NOON, missing=True)
+    reading = new.sweep or new.scan
+    assert reading is not None
+    assert (anew, new.kind, reading.began) == (True, "full", None)
 
 
 def begun(cursor: Cursor, stream: str, now: datetime) -> Cursor:

@@ -178,6 +178,8 @@ def _integrity(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
         reasons.append("too many clients without a name and a phone")
     if quarantined:
         reasons.append("rows in quarantine are not in their tables: see the table quarantine for why")
+    if audit.misplaced:
+        reasons.append(f"times of {number(audit.misplaced)} streams are not yet computed by their salon's corrected time zone")
     phones = audit.with_phone / audit.clients if audit.clients else 0.0
     says = (
         f"keys unique in {audit.tables - len(audit.unguarded)} of {audit.tables} tables; ids and times always filled; "
@@ -190,6 +192,7 @@ def _integrity(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
         "clients_without_name_and_phone": audit.nameless,
         "clients_with_phone": audit.with_phone,
         "quarantined": quarantined,
+        "streams_of_a_former_zone": audit.misplaced,
         "reasons": reasons,
     }
     title = "no duplicates, required fields filled"

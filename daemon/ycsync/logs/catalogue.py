@@ -97,6 +97,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "wait_s": "how long nothing is sent, in seconds",
         "worker": "the process's number in the table `workers`",
         "would_delete": "how many rows it would delete",
+        "zone": "the salon's time zone; `unknown`: YCLIENTS does not name it",
     }
 )
 """What each key means."""
@@ -145,7 +146,8 @@ BATCH_HANDED_OVER = Event(
     "Look at this machine's network, DNS and firewall: `ycsync doctor`.",
 )  # fmt: skip
 BATCH_FENCED = Event(
-    "batch.fenced", "warning", "another worker advanced the cursor: this page was dropped whole", ("version",),
+    "batch.fenced", "warning",
+    "another worker advanced the cursor, or the salon's time zone changed: this page was dropped whole", ("version",),
     "Nothing: the other worker has it. Often: is a machine's clock or network bad?",
 )  # fmt: skip
 PAGE_COMMITTED = Event(
@@ -229,6 +231,14 @@ SALON_ERASED = Event(
     "salon.erased", "warning", "the settings name a salon that was erased: it is not read", ("since",),
     "Take it out of `companies`. If it is to come back: `ycsync db readmit --company ID`.",
 )  # fmt: skip
+SALON_ZONE_CHANGED = Event(
+    "salon.zone_changed",
+    "warning",
+    "a salon's time zone is another one: the stored times of a stream were computed again from `raw`, without a request; "
+    "`count` of its rows are written in an unusual way",
+    ("zone", "changed", "count"),
+    "Make reports and copies that hold such times anew. Is the new zone right?",
+)
 ERASURE_DONE = Event(
     "erasure.done", "info", "a command erased a client or a salon; the table `erasures` has the line", ("scope", "rows"),
 )  # fmt: skip

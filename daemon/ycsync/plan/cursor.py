@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,7 @@ import msgspec
 
 from ycsync.model.declared import Paging
 from ycsync.model.streams import DECLARED
+from ycsync.model.times import UNKNOWN
 from ycsync.plan import scan as scans
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.scan import Scan
@@ -56,6 +57,7 @@ RECHECK_HOUR = 3  # salon-local: nobody works then
 RECENT = timedelta(days=2)  # where nothing tells what changed: so long before the last reading, rows are read again each time
 WHOLE_AFTER = timedelta(days=7)  # and everything so often
 _MOSCOW = ZoneInfo("Europe/Moscow")
+_WEST = timezone(timedelta(hours=-12))  # where a day begins last
 
 
 class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -104,8 +106,12 @@ def changed_after(since: datetime, zone: ZoneInfo) -> str:
     The zone in which the API reads it is not documented, so the earliest of the readings that make sense is sent:
     whichever the server chooses, the instant is not later than was meant.
     """
-    instant = since - OVERLAP
-    return min(_wall(instant, place) for place in (UTC, zone, _MOSCOW)).strftime("%Y-%m-%dT%H:%M:%S")
+    return _earliest(since - OVERLAP, zone).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _earliest(instant: datetime, zone: ZoneInfo) -> datetime:
+    """The earliest of the wall clocks by which the server may read; where the zone is unknown, of the whole world."""
+    return min(_wall(instant, place) for place in (UTC, _WEST if zone is UNKNOWN else zone, _MOSCOW))
 
 
 def _wall(instant: datetime, place: tzinfo) -> datetime:
@@ -203,3 +209,22 @@ def finish(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_d
         if reading.single or cursor.rounds >= (MAX_ROUNDS if way.changes else 1):
             return cursor, began
     return _reading(replace(cursor, kind="delta"), stream, zone), None
+
+
+def rezoned(
+    cursor: Cursor, stream: str, before: ZoneInfo | None, zone: ZoneInfo, now: datetime, *, missing: bool
+) -> tuple[Cursor, bool]:
+    """The cursor after the salon's zone changed, and whether the reading under way begins anew.
+
+    `before`: None: not known. `missing`: that reading missed rows, which look as if they were seen since.
+    """
+    if stream not in WAYS:
+        return cursor, False
+    replace = msgspec.structs.replace
+    if before is not None and cursor.since is not None and _wall(now, zone) < _earliest(now, before):
+        # The server may have read what was asked lately by a clock further west, and have held back what changed.
+        return replace(cursor, since=None, sweep=None, scan=None), True
+    reading: Sweep | Scan | None = cursor.sweep if cursor.sweep is not None else cursor.scan
+    if reading is not None and (missing or reading.changed_after is not None):
+        return _reading(replace(cursor, sweep=None, scan=None), stream, zone), True
+    return cursor, False

@@ -28,11 +28,13 @@ from ycsync.errors import (
 )
 from ycsync.logs import emit, get_logger
 from ycsync.model.streams import DECLARED
+from ycsync.model.times import zone_key
 from ycsync.plan import reconcile
 from ycsync.scheduler.wanted import Wanted
 from ycsync.store.pages import Pages
 from ycsync.store.work import HINTED, HOOKS, BatchTotals, Claim, Work
-from ycsync.sync import Batch, Result, run_batch, run_companies
+from ycsync.store.zones import ZONED
+from ycsync.sync import Batch, Result, align_idle, run_batch, run_companies
 from ycsync.sync.batch import Crowding
 
 DENIED_S = 3600.0
@@ -106,7 +108,8 @@ class Runner:
             if tally.requests > tally.errors:  # most batches of hints ask nothing
                 self.unreached_at = None
             due_in_s = self._due_in(batch, result)
-            await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result))
+            read_by = zone_key(zone) if claim.stream in ZONED else None
+            await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result), read_by)
             if result.proved and claim.heard_s is not None:
                 batch.waited.append(claim.heard_s + clock.monotonic() - begun)
             if claim.phase == "stopped":
@@ -182,6 +185,7 @@ class Runner:
         known = [one for one in listed.wanted if one not in listed.refused]
         await self.work.company_listed(known, listed.as_of)
         await self.work.begin(known)
+        await align_idle(self.pages, self.now())
         for company, error in listed.refused.items():
             emit(_log, logs.API_DENIED, company=company, error=error)
             code = f"http_{error.status}" if isinstance(error, AccessDenied) else _code(error)
@@ -225,8 +229,7 @@ class Runner:
     async def _zone(self, claim: Claim) -> ZoneInfo | None:
         if claim.stream == "companies":
             return ZoneInfo("UTC")
-        name = await self.pages.zone(claim.company)
-        return None if name is None else ZoneInfo(name)
+        return await self.pages.zone(claim.company)
 
     def _settings_for(self, claim: Claim) -> Settings:
         options, settings = claim.options, self.wanted.current.settings.for_salon(claim.company)

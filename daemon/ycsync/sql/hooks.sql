@@ -81,7 +81,7 @@ returning s.company_id, s.stream
 -- name: streams
 -- How a salon's streams stand. $1 company. `nudged`: a delta that was asked for is not done.
 select stream, phase, failures, nudged_at is not null as nudged,
-       coalesce((cursor ->> 'delta_ignored')::bool, false) as whole
+       coalesce((cursor ->> 'delta_ignored')::bool, false) as whole, zone
 from @schema.sync_status where company_id = $1 and stream <> 'hooks'
 
 -- name: living

@@ -160,7 +160,8 @@ delete from @schema.history_queue where company_id = $1
 select position, client_id from @schema.history_queue where company_id = $1 and position >= $2 order by position limit $3
 
 -- name: zone
-select timezone from @schema.companies where id = $1
+-- An empty text: YCLIENTS does not name it.
+select case when timezone_known then timezone else '' end from @schema.companies where id = $1
 
 -- name: staff_ids
 select distinct id from (
@@ -174,9 +175,10 @@ select failures >= 3 or phase = 'stopped' from @schema.sync_status where company
 select last_success_at is not null from @schema.sync_status where company_id = $1 and stream = $2
 
 -- name: erased_clients
--- Clients of the salon $1 that must not be stored again, and whether the salon itself must not.
+-- Clients of the salon $1 that must not be stored again, whether the salon itself must not, and its time zone (see zone).
 select coalesce(array_agg(client_id) filter (where client_id is not null), '{}') as clients,
-       coalesce(bool_or(client_id is null), false) as salon
+       coalesce(bool_or(client_id is null), false) as salon,
+       (select case when timezone_known then timezone else '' end from @schema.companies where id = $1) as zone
 from @schema.erasures where company_id = $1 and lifted_at is null
 
 -- name: erased_salons

@@ -115,6 +115,11 @@ select (select count(*) from @schema.sync_status s where s.claimed_by is not nul
      + (select count(*) from @schema.sync_batches b where b.finished_at is null
             and (b.worker_id is null or b.worker_id not in (select id from living)))
 
+-- name: misplaced
+-- Streams with times that are not computed by the salon's time zone yet, since it changed.
+select count(*) from @schema.sync_status s join @schema.companies c on c.id = s.company_id
+where s.zone <> case when c.timezone_known then c.timezone else '' end
+
 -- name: clients
 -- Clients that YCLIENTS still has. $1 companies. `nameless`: neither a name nor a phone. `shared`: phones of several of them.
 with live as (

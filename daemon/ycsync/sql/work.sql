@@ -100,7 +100,7 @@ with hinted as (
     from due where s.company_id = due.company_id and s.stream = due.stream
     returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at,
         s.proved_as_of, s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches, s.due_at,
-        extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged
+        extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged, s.zone
 )
 select * from taken
 order by priority desc, due_at + case when phase in ('filling', 'closing') then interval '5 minutes' else interval '0' end, company_id
@@ -193,10 +193,13 @@ from found
 -- A wish is served by the success of a batch that began after it; one that came in the middle is due at once. So is what a
 -- webhook asked for; what it asked for of a stream that is switched off meanwhile is forgotten.
 -- $6 the priority of what a webhook asked for and is not served yet; of its queue the priority stays.
+-- $7 the zone by which the batch read (null: it did not): if the salon has another one by now, its stored times are due.
 with served as (
     select company_id, stream, wanted_at is null or (last_success_at >= wanted_at and claimed_at >= wanted_at) as yes,
            nudged_at is null or $4::float8 is null or (last_success_at >= claimed_at and claimed_at >= nudged_at) as heard,
-           wanted_at > claimed_at or ($4::float8 is not null and nudged_at > claimed_at) as late
+           wanted_at > claimed_at or ($4::float8 is not null and nudged_at > claimed_at)
+           or ($4::float8 is not null and $7 <> (
+               select case when c.timezone_known then c.timezone else '' end from @schema.companies c where c.id = $1)) as late
     from @schema.sync_status where company_id = $1 and stream = $2 and claimed_by = $3 for update
 )
 update @schema.sync_status s

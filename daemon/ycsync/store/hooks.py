@@ -33,6 +33,7 @@ class StreamNow:
     failures: int
     nudged: bool
     whole: bool
+    zone: str | None = None  # by which its rows' times were computed; None: not known
 
     @property
     def follows(self) -> bool:
@@ -89,7 +90,9 @@ class Hooks:
     async def streams(self, company: int) -> dict[str, StreamNow]:
         """How the salon's streams stand."""
         rows = await self._database.fetch(self._sql["streams"], company)
-        return {row["stream"]: StreamNow(row["phase"], row["failures"], row["nudged"], row["whole"]) for row in rows}
+        return {
+            row["stream"]: StreamNow(row["phase"], row["failures"], row["nudged"], row["whole"], row["zone"]) for row in rows
+        }
 
     async def hand_over(
         self, company: int, hints: Sequence[Pending], nudges: Sequence[Nudge], priority: int, *, keep_s: float | None = None

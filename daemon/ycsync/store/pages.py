@@ -11,14 +11,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ycsync.errors import Fenced, RowsRefused
 from ycsync.model import Record, Reject
 from ycsync.model.payload import as_json_string
+from ycsync.model.times import zone_of
 from ycsync.store import tables
 from ycsync.store.database import Connection, Database, translated
 from ycsync.store.hooks import Hooks
 from ycsync.store.personal import Admitted, admitted
+from ycsync.store.zones import Zones
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class Advance:
     proved_as_of: datetime | None = None
     pass_started_at: datetime | None = None
     due_in_s: float | None = None  # with a proof: when it is due again, should this process not live to say so
+    zone: str | None = None  # by which the pages were read, as `sync_status.zone` has it; None: it does not matter
 
 
 @dataclass(slots=True)
@@ -127,6 +131,7 @@ class Pages:
         self._committing = database.named("commit")
         self._sql = database.statements("pages.sql")
         self.hooks = Hooks(database)
+        self.zones = Zones(database)
 
     async def commit(
         self,
@@ -154,9 +159,11 @@ class Pages:
             if forget_sweep:
                 for table in {advance.stream, *(page.table for page in pages)}:
                     await connection.execute(self._sql["sweep_clear"], advance.company, table)
-            erased = await self._erased(connection, advance) if pages else frozenset[int]()
+            erased = await self._erased(connection, advance) if pages or within is not None else frozenset[int]()
             for page in pages:
                 await self._store(connection, advance.company, page, erased, effect)
+            if effect.changed and advance.stream == tables.COMPANIES.name:
+                await self.zones.due(connection)
             if end_of_sweep is not None:
                 await self._end_sweep(connection, advance, end_of_sweep, effect)
             if count:
@@ -217,6 +224,9 @@ class Pages:
         assert row is not None
         if row["salon"]:
             raise Fenced(f"salon {advance.company} was erased; the page was dropped.")
+        if advance.zone is not None and row["zone"] != advance.zone:
+            # As with erasures: who computes the stored times anew takes the cursor's row first.
+            raise Fenced(f"salon {advance.company}, {advance.stream}: the salon's time zone changed; the page was dropped.")
         return frozenset(row["clients"])
 
     async def _admitted(self, connection: Connection, company: int, page: PageRows, erased: frozenset[int]) -> Admitted:
@@ -392,10 +402,10 @@ class Pages:
 
     # --- what a batch reads -------------------------------------------------------------------------------------------
 
-    async def zone(self, company: int) -> str | None:
-        """The salon's IANA time zone, if the salon is known."""
-        zone: str | None = await self._database.fetchval(self._sql["zone"], company)
-        return zone
+    async def zone(self, company: int) -> ZoneInfo | None:
+        """The salon's time zone (UNKNOWN where YCLIENTS does not name it), if the salon is known."""
+        key: str | None = await self._database.fetchval(self._sql["zone"], company)
+        return None if key is None else zone_of(key)
 
     async def salons(self) -> set[int]:
         """The salons that the last list named."""

@@ -171,6 +171,7 @@ class Audit:
     orphan_lines: int
     unguarded: tuple[str, ...]
     tables: int  # whose keys were looked at
+    misplaced: int = 0  # streams with times that are still to be computed by the salon's corrected time zone
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +238,7 @@ class Report:
                 orphan_lines=records["orphans"],
                 unguarded=tuple(row["name"] for row in unguarded),
                 tables=len(keys),
+                misplaced=await connection.fetchval(self._sql["misplaced"]),
             )
 
     async def recent(self, most: int) -> tuple[Ended, ...]:

@@ -62,8 +62,18 @@ _TAIL: tuple[Column, ...] = (("raw", "jsonb"), ("changed_at", "timestamptz"))
 
 COMPANIES = Table(
     "companies",
-    (("id", "bigint"), ("title", "text"), ("timezone", "text"), ("currency", "text"), ("active", "boolean"), *_TAIL),
+    (
+        ("id", "bigint"),
+        ("title", "text"),
+        ("timezone", "text"),
+        ("timezone_known", "boolean"),
+        ("currency", "text"),
+        ("active", "boolean"),
+        *_TAIL,
+    ),
     scoped=False,
+    # A zone that was known stays while YCLIENTS does not tell it.
+    kept={"timezone": "timezone_unknown", "timezone_known": "timezone_unknown"},
 )
 SERVICE_CATEGORIES = Table(
     "service_categories",
@@ -177,6 +187,7 @@ def upsert(table_name: str, schema: str, untold: frozenset[str] = frozenset()) -
     table = TABLES[table_name]
     names = [name for name, _ in table.columns]
     kept = table.kept or {}
+    types = dict(table.columns)
 
     def value(name: str, base: str) -> str:
         if name in untold:
@@ -184,7 +195,8 @@ def upsert(table_name: str, schema: str, untold: frozenset[str] = frozenset()) -
         if untold and name == "raw":
             return f"coalesce(t.raw, '{{}}') || {base}"
         if flag := kept.get(name):
-            return f"case when i.{flag} then coalesce(nullif(t.{name}, ''), {base}) else {base} end"
+            before = f"nullif(t.{name}, '')" if types[name] == "text" else f"t.{name}"
+            return f"case when i.{flag} then coalesce({before}, {base}) else {base} end"
         return base
 
     values = [f"{value(name, f'i.{name}')} as {name}" for name in names]

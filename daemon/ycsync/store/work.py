@@ -58,6 +58,7 @@ class Claim:
     batches: int = 0
     nudged: bool = False  # a webhook asked for it
     heard_s: float | None = None  # how long the oldest hint that asked for it had waited then
+    zone: str | None = None  # by which its rows' times were computed; None: not known
 
     def log_context(self) -> dict[str, object]:
         """What every log line about this claim says."""
@@ -256,6 +257,7 @@ class Work:
                 batches=row["batches"],
                 nudged=row["nudged"],
                 heard_s=row["heard_s"],
+                zone=row["zone"],
             )
             for row in rows
         ]
@@ -276,9 +278,13 @@ class Work:
         )
         return value
 
-    async def finish(self, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None) -> None:
-        """The batch ended in order; the next one is due in so many seconds. `cadence_s`: see the column."""
-        await self._database.execute(self._sql["finish"], claim.company, claim.stream, worker, due_in_s, cadence_s, HINTED)
+    async def finish(
+        self, claim: Claim, worker: int, due_in_s: float | None, cadence_s: float | None = None, zone: str | None = None
+    ) -> None:
+        """The batch ended in order; the next one is due in so many seconds. `cadence_s`: see the column; `zone`: it read by."""
+        await self._database.execute(
+            self._sql["finish"], claim.company, claim.stream, worker, due_in_s, cadence_s, HINTED, zone
+        )
 
     async def fail(
         self, claim: Claim, worker: int, due_in_s: float | None, error: str, code: str, phase: str | None = None

@@ -10,12 +10,14 @@ from ycsync.sync.clients import ClientsBatch
 from ycsync.sync.hooks import HooksBatch
 from ycsync.sync.lists import run_companies
 from ycsync.sync.records import RecordsBatch
+from ycsync.sync.zones import align, align_idle
 
-__all__ = ["Batch", "Result", "run_batch", "run_companies"]
+__all__ = ["Batch", "Result", "align_idle", "run_batch", "run_companies"]
 
 
 async def run_batch(batch: Batch) -> Result:
     """Run one batch of any stream but `companies`. Raises one of `errors`; then what was committed stays."""
+    await align(batch)
     stream = batch.claim.stream
     if stream == "records":
         return await RecordsBatch(batch).run()

@@ -17,10 +17,12 @@ from ycsync.config import Settings
 from ycsync.errors import Rejected, Transient
 from ycsync.logs import PAGE_COMMITTED, ROW_QUARANTINED, emit, get_logger
 from ycsync.model import Parsed
+from ycsync.model.times import zone_key
 from ycsync.plan.cursor import Cursor, encode
 from ycsync.store.database import Connection
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages
-from ycsync.store.work import Claim
+from ycsync.store.work import HOOKS, Claim
+from ycsync.store.zones import ZONED
 
 CROWDED = 2
 CONCURRENCY = 6  # pages in flight: more than the limit lets out within one slow answer
@@ -30,6 +32,8 @@ SWEEP_SHARE = 0.10  # a sweep that would delete more of the rows stops and asks
 OUTAGE_BATCHES = 2  # so many batches in a row that end in 5xx are an outage; then it may be the pages that are too large
 PRECEDENCE = 5  # of what is quick, over passes
 REPEATED_TRIES = 2  # a page that shows a row twice may have lost another one for it: it is asked so often again
+
+_READ_BY_ZONE = ZONED | {HOOKS}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -174,6 +178,7 @@ class Batch:
                 proved_as_of=proved_as_of,
                 pass_started_at=self.pass_started_at,
                 due_in_s=self._due_in_s if proved_as_of is not None else None,
+                zone=zone_key(self.zone) if self.claim.stream in _READ_BY_ZONE else None,
             ),
             pages,
             end_of_sweep=end_of_sweep,

@@ -21,6 +21,7 @@ from ycsync.api import endpoints as ep
 from ycsync.errors import AccessDenied, NotFound, Rejected, Transient
 from ycsync.logs import HOOKS_UNCONFIRMED, emit, get_logger
 from ycsync.model import CompanyId, Parsed, parse_clients, parse_records
+from ycsync.model.times import zone_key
 from ycsync.plan.cursor import Cursor
 from ycsync.store.database import Connection
 from ycsync.store.hooks import Nudge, Pending, StreamNow
@@ -85,6 +86,9 @@ class HooksBatch:
         self.read_at = time.monotonic()
         self.streams = await self.hooks.streams(batch.company)
         on = {stream for stream, cadence in batch.settings.streams.items() if cadence is not None} | {"companies"}
+        if any(state.zone not in (None, zone_key(batch.zone)) for stream, state in self.streams.items() if stream in on):
+            # Times are being computed for another zone: a row read now would look older than one that was touched since.
+            return Result(proved=True, wait_s=DELTA_S)
         # What was looked for in vain for a day: a night's sweep has told.
         dropped = [one for one in pending if _stream(one) not in on or (one.looked_for and one.age_s > FORGET_S)]
         await self._drop(dropped)

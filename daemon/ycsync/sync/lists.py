@@ -5,7 +5,7 @@ One answer is one moment, so what is not in it left the list: it is gone, or not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -14,6 +14,7 @@ from typing import Any
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
 from ycsync.errors import AccessDenied, ApiError, NotFound
+from ycsync.logs import API_ASSUMPTION, emit, get_logger
 from ycsync.model import Company, CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
 from ycsync.plan.cursor import Cursor
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
@@ -21,6 +22,7 @@ from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats
 
 COMPANIES_A_PAGE = 200
 MAX_PAGES = 500
+_log = get_logger(__name__)
 
 _LISTS: dict[str, tuple[tuple[str, Callable[[int], Request], Callable[..., Parsed[Any]]], ...]] = {
     "services": (
@@ -139,6 +141,7 @@ async def run_companies(batch: Batch) -> tuple[Result, Listed]:
     seen = bool(found.rows)
     alone = [one for one in only if one not in found.rows and one not in settings.own_tokens | erased and denied is None]
     refused = await _alone(batch, found, [*alone, *own])
+    _check_zones(found.rows.values())
     if found.first is None:
         raise denied or next(iter(refused.values()), ApiError("companies: every salon of `companies:` was erased."))
     as_of = found.first.watermark
@@ -163,6 +166,19 @@ async def run_companies(batch: Batch) -> tuple[Result, Listed]:
     return Result(proved=True, held_back=effect.held_back), Listed(
         tuple(sorted(wanted - erased)), refused, as_of, tuple(named & erased)
     )
+
+
+def _check_zones(salons: Iterable[Company]) -> None:
+    for salon in salons:
+        if not salon.timezone_known:
+            emit(
+                _log,
+                API_ASSUMPTION,
+                company=salon.id,
+                stream="companies",
+                assumption="each salon names its time zone",
+                action="the zone known before stays; else times are read by the offset in each payload. Set it in YCLIENTS",
+            )
 
 
 async def _list(batch: Batch, found: _Found, known: set[int], own: frozenset[int]) -> None:

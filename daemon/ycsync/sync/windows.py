@@ -15,6 +15,7 @@ from ycsync.api import endpoints as ep
 from ycsync.errors import ApiError, NotFound, Rejected
 from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
 from ycsync.model import Parsed
+from ycsync.model.times import UNKNOWN
 from ycsync.plan import cursor as cursors
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.cursor import Cursor
@@ -37,6 +38,7 @@ QUIET_MOVING = 6  # readings that bring nothing new, where no count is reached: 
 QUIET_UNCOUNTED = 3  # readings that bring nothing new, where no count confirms that they are enough
 STRANGE_DAYS = 2  # a range is asked a day longer, and the server may reckon in another zone
 NEVER = datetime.min.replace(tzinfo=UTC)
+WEST, EAST = timedelta(hours=12), timedelta(hours=14)  # so much later and earlier than in UTC a day may begin
 
 
 class Dated(Protocol):
@@ -206,7 +208,8 @@ class WindowsBatch(ABC, Generic[R]):
             newest=max(dates, default=None),
             newest_first=newest_first,
             cut=sweeps.cut_date(dates, newest_first),
-            after_midnight=any(one.at.astimezone(self.batch.zone).time() != time(0) for one in last_day),
+            after_midnight=self.batch.zone is not UNKNOWN  # then nobody knows when midnight was
+            and any(one.at.astimezone(self.batch.zone).time() != time(0) for one in last_day),
             outside=sum(1 for one in placed if _outside(one, window)),
             staff=tuple(sorted({one.staff_id for one in placed if one.staff_id is not None})),
             steady=len(self._steady([row for row, _ in own], counted_at)),
@@ -364,10 +367,14 @@ class WindowsBatch(ABC, Generic[R]):
         ):
             return None
         day = timedelta(days=1)
+        lo = None if window.lo is None else self._midnight(window.lo)
         hi = None
         if window.hi is not None:
             hi = self._midnight(window.hi + day if self.sweep.inclusive else window.hi)
-        return Swept(parsed.ids, "dates", self._midnight(window.lo) if window.lo else None, hi)
+        if self.batch.zone is UNKNOWN:
+            # Only what lies in these days by every clock of the world may be called missing.
+            lo, hi = None if lo is None else lo + WEST, None if hi is None else hi - EAST
+        return Swept(parsed.ids, "dates", lo, hi)
 
     def _midnight(self, day: date) -> datetime:
         return datetime.combine(day, time(0), self.batch.zone)
