@@ -7,6 +7,10 @@ Every message says what happened, where, and what to do. Driver errors are trans
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+NO_RIGHT: Final = "no_right"  # the error code of a stream that stopped alone, for a right that lacks
 
 
 class YcsyncError(Exception):
@@ -101,15 +105,32 @@ class Throttled(ApiError):
 
 
 class AccessDenied(ApiError):
-    """Token, rights or licence: this salon stops, the others go on. `status` is the HTTP status (401, 402, 403)."""
+    """Token, licence or rights: this salon stops, the others go on. `status` is the HTTP status (401, 402, 403).
 
-    def __init__(self, message: str, status: int) -> None:
+    `right`: only the right to one endpoint lacks, so its stream stops and the salon's others go on.
+    """
+
+    def __init__(self, message: str, status: int, *, right: bool = False) -> None:
         self.status = status
+        self.right = right
         super().__init__(message)
+
+    @property
+    def code(self) -> str:
+        """The error code of `sync_status`."""
+        return NO_RIGHT if self.right else f"http_{self.status}"
 
 
 class NotFound(ApiError):
-    """404 or 410: the entity or the endpoint is not there."""
+    """404 or 410: the entity or the endpoint is not there.
+
+    `asked_at`: before the request left, by the database's clock; `server_time`: as of `api.Page`.
+    """
+
+    def __init__(self, message: str, asked_at: datetime | None = None, server_time: datetime | None = None) -> None:
+        self.asked_at = asked_at
+        self.server_time = server_time
+        super().__init__(message)
 
 
 class Rejected(ApiError):

@@ -92,7 +92,7 @@ async def test_tries_are_counted_and_the_waits_between_them_grow_with_jitter(ben
         (http(envelope(False, None, message="Необходима авторизация"), 401), AccessDenied, "YCLIENTS_USER_TOKEN"),
         (http(envelope(False, None, message="Partner ID not specified"), 401), AccessDenied, "YCLIENTS_PARTNER_TOKEN"),
         (http(envelope(False, None, message="Необходимо продлить лицензию"), 402), AccessDenied, "Renew"),
-        (http(envelope(False, None, message="Недостаточно прав"), 403), AccessDenied, "access to the salon"),
+        (http(envelope(False, None, message="Недостаточно прав"), 403), AccessDenied, "Клиентская база"),
         (http(envelope(False, None, message="Не найдено"), 404), NotFound, "404"),
         (http(b"", 410), NotFound, "410"),
         (http(envelope(False, None, message="Клиент Ольга 79990000011"), 422), Rejected, "422"),

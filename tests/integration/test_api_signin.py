@@ -19,6 +19,9 @@ from ycsync.errors import AccessDenied, Throttled, Transient, YcsyncError
     ("answer", "error", "says"),
     [
         (http(envelope(False, None, message="Неверный пароль"), 401), AccessDenied, "YCLIENTS_PASSWORD"),
+        (http(envelope(False, None, message="Неверный логин или пароль")), AccessDenied, "YCLIENTS_PASSWORD"),
+        (http(envelope(False, None, message="Не найдено")), AccessDenied, "YCLIENTS_PASSWORD"),
+        (http(envelope(False, None, message="Не указан идентификатор партнера"), 401), AccessDenied, "YCLIENTS_PARTNER_TOKEN"),
         (http(envelope(data={"uuid": "1", "flow": "sms"})), AccessDenied, "two-factor"),
         (http(b"<html>", 502), Transient, "502"),
         (http(envelope(False, None, message=LIMIT), 429), Throttled, "too many requests"),

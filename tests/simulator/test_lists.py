@@ -237,6 +237,14 @@ async def test_an_empty_list_may_be_answered_as_404(serve: Serve) -> None:
     api = await serve(visits=10, empty_as_404=True)
     status, _ = await api.call("GET", f"/records/{C}", params={"start_date": "1999-01-01", "end_date": "1999-01-02"})
     assert status == 404
+    api.sim.world.salons[C].staff.clear()
+    assert (await api.call("GET", f"/company/{C}/staff"))[0] == 404
+
+
+async def test_an_empty_list_may_be_answered_as_a_failure_with_200(serve: Serve) -> None:
+    api = await serve(visits=10, empty_as_200=True)
+    status, body = await api.call("GET", f"/records/{C}", params={"start_date": "1999-01-01", "end_date": "1999-01-02"})
+    assert (status, body["success"], body["meta"]["message"]) == (200, False, "Не найдено")
 
 
 async def test_hook_settings_are_replaced_whole(serve: Serve) -> None:

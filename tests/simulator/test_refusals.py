@@ -33,8 +33,35 @@ async def test_tokens_are_checked_when_the_options_name_them(serve: Serve) -> No
         api.header = header
         status, body = await api.call("GET", f"/company/{C}")
         assert (status, message(body)) == (401, expected)
+    api.header = {"Authorization": "Bearer x, User u", "Accept-Language": "ru-RU"}
+    status, body = await api.call("GET", f"/company/{C}")
+    assert (status, message(body)) == (401, "Не указан идентификатор партнера")
     api.header = {"Authorization": "Bearer p, User u"}
     assert (await api.call("GET", f"/company/{C}"))[0] == 200
+
+
+@pytest.mark.parametrize(("wrong_login", "status"), [("401", 401), ("200", 200)])
+async def test_a_wrong_password_is_refused_with_either_status(serve: Serve, wrong_login: str, status: int) -> None:
+    api = await serve(visits=10, wrong_login=wrong_login)
+    found, body = await api.call("POST", "/auth", json={"login": "someone", "password": "wrong"})
+    assert (found, body["success"], message(body)) == (status, False, "Неверный логин или пароль")
+
+
+async def test_rights_differ_by_endpoint(serve: Serve) -> None:
+    api = await serve(visits=10, refused=("staff", "services (second path)"))
+    status, body = await api.call("GET", f"/company/{C}/staff")
+    assert (status, message(body)) == (403, "Недостаточно прав")
+    assert await api.rows(f"/staff/{C}")
+    assert await api.rows(f"/company/{C}/services")
+    assert (await api.call("GET", f"/services/{C}"))[0] == 403
+    assert await api.rows(f"/records/{C}")
+
+
+async def test_the_second_paths_need_not_be_there(serve: Serve) -> None:
+    api = await serve(visits=10, second_paths=False)
+    for path in (f"/staff/{C}", f"/services/{C}"):
+        status, body = await api.call("GET", path)
+        assert (status, message(body)) == (404, "Не найдено")
 
 
 async def test_any_token_does_but_a_header_must_be_there(serve: Serve) -> None:
@@ -104,6 +131,8 @@ async def test_what_is_not_there_is_404(serve: Serve) -> None:
         ("500", 500, '"success":false'),
         ("empty", 200, ""),
         ("401", 401, "Необходима авторизация"),
+        ("401-partner", 401, "Не указан идентификатор партнера"),
+        ("401-partner-english", 401, "Partner ID not specified"),
         ("403", 403, "Недостаточно прав"),
         ("402-licence", 402, "лицензию в филиале с id: 4001"),
         ("403-licence", 403, "лицензию в филиале с id: 4001"),

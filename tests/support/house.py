@@ -246,7 +246,7 @@ def expected_rows(sim: Simulator, salon: Salon) -> dict[str, dict[int, Any]]:
 
     def listing(name: str) -> list[bytes]:
         call = _Call(salon.id)
-        return [encode(row) for row in json.loads(getattr(served, name)(call).body)["data"]]
+        return [encode(row) for row in json.loads(getattr(served, name)(call).body)["data"] or ()]
 
     parsed = {
         "companies": parse_companies([row for row in listing("_companies") if int(json.loads(row)["id"]) == salon.id]),

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ycsync.api.client import backoff_s
-from ycsync.api.outcome import FLOOR_S, Kind, classify, denial, wait_after
+from ycsync.api.outcome import FLOOR_S, Kind, classify, denial, refusal, wait_after
+from ycsync.api.rights import RIGHTS
+from ycsync.config import STREAMS
 
 LIMIT = "Превышен лимит запросов, попробуйте повторить запрос через {} секунд."
 LICENCE = "Необходимо продлить лицензию в филиале с id: 4001"
@@ -26,6 +28,11 @@ NOW = datetime(2025, 10, 9, 8, 0, 0, tzinfo=UTC)
         (200, "Произошла ошибка", False, "transient"),
         (200, None, False, "transient"),
         (200, LICENCE, False, "denied"),
+        (200, "Не указан идентификатор партнера", False, "denied"),
+        (200, "Необходима авторизация", False, "denied"),
+        (200, "Нет прав на управление филиалом", False, "denied"),
+        (200, "Не найдено", False, "missing"),
+        (200, "Филиал не найден.", False, "missing"),
         # a body that is not the API's
         (200, None, None, "transient"),
         (204, None, None, "transient"),
@@ -119,6 +126,11 @@ def test_no_text_breaks_the_wait(message: str, retry_after: str | None) -> None:
     ("status", "message", "remedy"),
     [
         (401, "Partner ID not specified", "YCLIENTS_PARTNER_TOKEN"),
+        (401, "Не указан идентификатор партнера", "YCLIENTS_PARTNER_TOKEN"),
+        (401, "Не указан идентификатор партнёра", "YCLIENTS_PARTNER_TOKEN"),
+        (200, "Не указан идентификатор партнера", "YCLIENTS_PARTNER_TOKEN"),
+        (401, "Не указаны авторизационные данные", "Authorization header"),
+        (200, "Необходима авторизация", "YCLIENTS_USER_TOKEN"),
         (401, "Необходима авторизация", "YCLIENTS_USER_TOKEN"),
         (401, None, "YCLIENTS_USER_TOKEN"),
         (402, None, "Renew"),
@@ -130,6 +142,44 @@ def test_no_text_breaks_the_wait(message: str, retry_after: str | None) -> None:
 )
 def test_a_refusal_names_its_remedy(status: int, message: str | None, remedy: str) -> None:
     assert remedy in denial(status, message)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("staff", "no right to read staff (HTTP 403). Ask the salon's owner to give the API user the right «Сотрудники»"),
+        ("clients", "«Клиентская база»"),
+        ("clients_by_id", "«Клиентская база»"),
+        ("records", "«Журнал записи»"),
+        ("transactions", "«Финансы»"),
+        ("hooks_settings", "no right to ask for this"),
+    ],
+)
+def test_a_right_that_lacks_is_named_with_whom_to_ask(endpoint: str, says: str) -> None:
+    assert says in denial(403, "Недостаточно прав", endpoint=endpoint)
+
+
+def test_every_stream_has_a_right_that_can_be_named() -> None:
+    assert {*STREAMS} - {"companies"} <= RIGHTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (401, "Не указан идентификатор партнера", "partner"),
+        (401, "Не указаны авторизационные данные", "header"),
+        (401, "Необходима авторизация", "user"),
+        (401, None, "user"),
+        (402, None, "licence"),
+        (403, LICENCE, "licence"),
+        (403, "Нет прав на управление филиалом", "salon"),
+        (403, "You have no permission to manage the location", "salon"),
+        (403, "Недостаточно прав", "right"),
+        (403, None, "right"),
+    ],
+)
+def test_a_refusal_is_about_one_thing(status: int, message: str | None, kind: str) -> None:
+    assert refusal(status, message) == kind
 
 
 def test_a_token_that_is_not_accepted_names_the_restart_that_a_new_one_needs() -> None:

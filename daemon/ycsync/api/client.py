@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from ycsync.api.endpoints import Request
-from ycsync.api.outcome import Outcome, denial
+from ycsync.api.outcome import STATUS, Outcome, denial, refusal
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import ACCEPT, Answer, Attempt, send
 from ycsync.config import SalonTokens
@@ -132,13 +132,15 @@ class Api:
             tally.errors += 1
             if outcome.kind == "denied":
                 owned = self.own.origins.get(request.company)
-                if answer.status == 401 and owned is None and not signed_in_anew and await self._user.renewed(token):
+                expired = refusal(answer.status, answer.message) == "user"
+                if expired and owned is None and not signed_in_anew and await self._user.renewed(token):
                     signed_in_anew = True
                     tally.retries += 1
                     continue
-                raise AccessDenied(where + denial(answer.status, answer.message, owned), answer.status)
+                raise _denied(request, where, answer, owned)
             if outcome.kind == "missing":
-                raise NotFound(f"{where}YCLIENTS knows no such thing ({outcome.reason})")
+                said = f"{where}YCLIENTS knows no such thing ({outcome.reason})"
+                raise NotFound(said, answer.granted_at, answer.server_time)
             if outcome.kind == "rejected":
                 raise Rejected(f"{where}YCLIENTS refuses the request ({outcome.reason})")
             attempts += 1
@@ -237,6 +239,19 @@ class Api:
             "Content-Type": "application/json",
             "Accept-Language": "ru-RU",
         }
+
+
+def _status(answer: Answer) -> int:
+    """The status of a refusal, also where it came inside of a 200."""
+    return answer.status if answer.status >= 400 else STATUS[refusal(answer.status, answer.message)]
+
+
+def _denied(request: Request, where: str, answer: Answer, owned: str | None) -> AccessDenied:
+    """The salon itself refused, or one of its endpoints: that tells nothing of the others."""
+    itself = request.company == 0 or request.endpoint == "company"
+    said = denial(answer.status, answer.message, owned, "" if itself else request.endpoint)
+    right = not itself and refusal(answer.status, answer.message) == "right"
+    return AccessDenied(where + said, _status(answer), right=right)
 
 
 def backoff_s(failed: int, jitter: Callable[[], float] = random.random) -> float:

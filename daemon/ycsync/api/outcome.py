@@ -12,16 +12,25 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
+from ycsync.api.rights import lacking
 from ycsync.limiter import LONGEST_BLOCK_S
 
 Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
+Refusal = Literal["partner", "header", "user", "licence", "salon", "right"]
 
 FLOOR_S = 2.0  # the least wait after a 429: its N is often 0, which misleads
 _LIMIT_TEXT = re.compile(r"лимит запросов|limit (?:of requests )?exceeded|rate limit|too many requests|request limit", re.I)
 _SECONDS = re.compile(r"(\d+)\s*(?:секунд|second)", re.I)
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_RIGHTS = re.compile(r"недостаточно прав|нет прав на управление|access denied|not enough rights", re.I)
+_RIGHTS = re.compile(r"недостаточно прав|access denied|not enough rights", re.I)
+_SALON = re.compile(r"нет прав на управление|(?:rights?|allowed|permission) to manage", re.I)
 _LICENCE = re.compile(r"продлить лицензию|licen[cs]e", re.I)
+# The texts follow Accept-Language: each is known in Russian and in English.
+_PARTNER = re.compile(r"партн[её]р|partner", re.I)
+_PARTNER_ID = re.compile(r"идентификатор\w* партн[её]ра|partner (?:id|token)", re.I)
+_HEADER = re.compile(r"не указан\w* авторизационн\w+ данн|authorization data", re.I)
+_USER = re.compile(r"необходима авторизация|authorization (?:is )?required|unauthorized", re.I)
+_NONE = re.compile(r"не найден|not found", re.I)
 
 _BY_STATUS: dict[int, Kind] = {
     400: "rejected",
@@ -68,10 +77,10 @@ def classify(
             return Outcome("transient", f"HTTP {status} with a body that is not the API's", heavy=True)
         if success:
             return Outcome("ok", f"HTTP {status}")
-        if _LICENCE.search(text):
-            return Outcome("denied", "the salon's licence has lapsed")
-        if _RIGHTS.search(text):
-            return Outcome("denied", "no rights")
+        if any(words.search(text) for words in (_LICENCE, _SALON, _RIGHTS, _PARTNER_ID, _HEADER, _USER)):
+            return Outcome("denied", f"HTTP {status}, access is refused")
+        if _NONE.search(text):
+            return Outcome("missing", f"HTTP {status} with success: false")
         return Outcome("transient", f"HTTP {status} with success: false")
     kind = _BY_STATUS.get(status, "transient" if status >= 500 or 300 <= status < 400 else "rejected")
     if success is None and status in _ONLY_IN_AN_ENVELOPE:
@@ -110,28 +119,57 @@ def http_date(text: str | None) -> datetime | None:
         return None
 
 
-def denial(status: int, message: str | None, owned: str | None = None) -> str:
-    """What a refusal of access means, and what to do. `owned`: where the salon's own user token stands, if it has one."""
+def refusal(status: int, message: str | None) -> Refusal:
+    """What a refusal of access is about: a token, the licence, the salon, or the right to one endpoint."""
     text = message or ""
     if status == 402 or _LICENCE.search(text):
-        return "the salon's YCLIENTS licence has lapsed. Renew it in YCLIENTS; ycsync tries again every hour."
-    if status == 401:
-        if "artner" in text:
-            return (
-                "the partner token is not accepted. Write the right one into credentials/yclients_partner_token beside "
-                "config.yaml (or set YCLIENTS_PARTNER_TOKEN), then `systemctl restart ycsync`."
-            )
-        if owned is not None:
-            return (
-                f"the salon's own user token is not accepted (it changes with the user's password). Correct {owned}, "
-                "then `systemctl restart ycsync`."
-            )
+        return "licence"
+    if status == 401 or status < 400:  # a refusal inside of a 200 is told by its words alone
+        if _PARTNER.search(text):
+            return "partner"
+        if _HEADER.search(text):
+            return "header"
+        if status == 401 or _USER.search(text):
+            return "user"
+    return "salon" if _SALON.search(text) else "right"
+
+
+STATUS: dict[Refusal, int] = {"partner": 401, "header": 401, "user": 401, "licence": 402, "salon": 403, "right": 403}
+"""The status that goes with a refusal whose answer said 200."""
+
+
+def denial(status: int, message: str | None, owned: str | None = None, endpoint: str = "") -> str:
+    """What a refusal of access means, and what to do.
+
+    `owned`: where the salon's own user token stands, if it has one. `endpoint`: what was asked, "" for the salon itself.
+    """
+    kind = refusal(status, message)
+    if kind == "licence":
+        return "the salon's YCLIENTS licence has lapsed. Renew it in YCLIENTS; ycsync tries again by itself."
+    if kind == "partner":
+        return (
+            "the partner token is not accepted. Write the right one into credentials/yclients_partner_token beside "
+            "config.yaml (or set YCLIENTS_PARTNER_TOKEN), then `systemctl restart ycsync`."
+        )
+    if kind == "header":
+        return (
+            "YCLIENTS received no tokens. Look for a proxy that removes the Authorization header on the way to "
+            "`yclients.base_url`; ycsync tries again by itself."
+        )
+    if kind == "user" and owned is not None:
+        return (
+            f"the salon's own user token is not accepted (it changes with the user's password). Correct {owned}, "
+            "then `systemctl restart ycsync`."
+        )
+    if kind == "user":
         return (
             "the user token is not accepted (it changes with the user's password). "
             "Write the new one into credentials/yclients_user_token beside config.yaml (or set YCLIENTS_USER_TOKEN), "
             "then `systemctl restart ycsync`."
         )
+    if kind == "right" and endpoint:
+        return lacking(endpoint)
     return (
         "the user of the token has no rights here. Give that user access to the salon and its client base in YCLIENTS; "
-        "ycsync tries again every hour."
+        "ycsync tries again by itself."
     )

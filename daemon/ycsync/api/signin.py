@@ -15,11 +15,13 @@ from contextlib import suppress
 import aiohttp
 import msgspec
 
+from ycsync.api.outcome import denial, refusal
 from ycsync.api.transport import ACCEPT, Attempt, send
 from ycsync.errors import AccessDenied, Throttled, Transient
 from ycsync.limiter import Limiter
 
 REFUSED_S = 900.0  # so long after a refused login none is tried
+_REFUSED = (400, 401, 403, 404, 422)
 
 
 class UserToken:
@@ -117,7 +119,9 @@ async def login(
         raise AccessDenied(
             "auth: this user has two-factor sign-in. Make a user token in YCLIENTS and set YCLIENTS_USER_TOKEN.", 401
         )
-    if answer.status in (400, 401, 403, 404, 422) and envelope is not None:
+    if answer.status in (*_REFUSED, 200) and envelope is not None and not envelope.success:
+        if refusal(answer.status, envelope.message) in ("partner", "header"):
+            raise AccessDenied(f"auth: {denial(answer.status, envelope.message)}", 401)
         raise AccessDenied(
             "auth: YCLIENTS_LOGIN and YCLIENTS_PASSWORD are not accepted. Correct them, then `systemctl restart ycsync`.", 401
         )

@@ -14,7 +14,8 @@ from .salon import encode
 Break = Literal["", "cut", "hang", "reset"]
 
 NO_HEADER = "Не указаны авторизационные данные"
-BAD_PARTNER = "Partner ID not specified"
+BAD_PARTNER = "Не указан идентификатор партнера"
+BAD_PARTNER_ENGLISH = "Partner ID not specified"
 BAD_USER = "Необходима авторизация"
 NO_RIGHTS = "Недостаточно прав"
 NOT_MANAGED = "Нет прав на управление филиалом"

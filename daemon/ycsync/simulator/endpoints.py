@@ -47,6 +47,7 @@ class Call:
     query: Mapping[str, list[str]]
     body: str
     numbers: tuple[int, ...]
+    language: str = ""  # the header Accept-Language
 
     def first(self, key: str) -> str | None:
         values = self.query.get(key)
@@ -111,6 +112,8 @@ class Endpoints:
             ("GET", f"/company/{number}/services", "services", self._services),
             ("GET", f"/company/{number}/service_categories", "service_categories", self._categories),
             ("GET", f"/company/{number}/staff", "staff", self._staff),
+            ("GET", f"/staff/{number}", "staff (second path)", self._second(self._staff)),
+            ("GET", f"/services/{number}", "services (second path)", self._second(self._services)),
             ("POST", f"/company/{number}/clients/search", "clients/search", self._search),
             ("POST", f"/company/{number}/clients/visits/search", "visits/search", self._visits),
             ("GET", f"/clients/{number}", "clients", self._clients),
@@ -156,14 +159,17 @@ class Endpoints:
                 raise Refused(answers.licence(company_id, search=search))
             case "403":
                 raise Refused(answers.refusal(403, answers.NO_RIGHTS, errors_form=errors_form))
+        if salon.refuses and self.find(call.method, call.path)[0] in salon.refuses:
+            raise Refused(answers.refusal(403, answers.NO_RIGHTS, errors_form=errors_form))
         return salon
 
     # -- account, companies, lists ----------------------------------------------------------------------
 
     def _auth(self, call: Call) -> Answer:
         body = call.json()
-        if not body.get("login") or not body.get("password"):
-            return answers.refusal(401, "Неверный логин или пароль")
+        if not body.get("login") or not body.get("password") or self._options.wrong_login:
+            status = 200 if self._options.wrong_login == "200" else 401
+            return answers.refusal(status, "Неверный логин или пароль")
         if self._options.two_factor:
             step = {"uuid": "00000000-0000-4000-8000-000000000001", "flow": "sms", "transport": "sms"}
             return answers.single(step)
@@ -193,6 +199,8 @@ class Endpoints:
         many = [dict(payload) for payload in found.values()]
         if dress is not None and self._options.odd:
             many = [dress(payload) for payload in many]
+        if not many and self._says_none():
+            return self._none()
         return answers.listing((encode(payload) for payload in many), {"total_count": len(many)})
 
     def _services(self, call: Call) -> Answer:
@@ -203,6 +211,10 @@ class Endpoints:
 
     def _staff(self, call: Call) -> Answer:
         return self._list(self._salon(call).staff, odd.odd_staff)
+
+    def _second(self, handler: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        """A second path to a list, with a right of its own (yclients-api §2)."""
+        return lambda call: handler(call) if self._options.second_paths else self._unknown(call)
 
     def _hooks(self, call: Call) -> Answer:
         return answers.single(self._salon(call).hooks)
@@ -231,8 +243,8 @@ class Endpoints:
         phone, name = call.first("phone"), call.first("fullname")
         if phone or name:
             ids = [one for one in ids if _is_person(salon.clients[one], phone, name)]
-        if not ids[begin:end] and self._options.empty_as_404:
-            return answers.refusal(404, answers.NOT_FOUND)
+        if not ids[begin:end] and self._says_none():
+            return self._none()
         meta = {"page": page, "total_count": len(ids)}
         return answers.listing((salon.encoded_client(one) for one in ids[begin:end]), meta)
 
@@ -350,8 +362,8 @@ class Endpoints:
             descending=self._options.direction == "desc",
             rng=self._ties,
         )
-        if not ids and self._options.empty_as_404:
-            return answers.refusal(404, answers.NOT_FOUND)
+        if not ids and self._says_none():
+            return self._none()
         finance, consumables = call.flag("include_finance_transactions"), call.flag("include_consumables")
         found = (salon.encoded_record(one, finance=finance, consumables=consumables) for one in ids)
         return answers.listing(found, {"page": page, "total_count": total})
@@ -378,8 +390,8 @@ class Endpoints:
             # Payments cannot be asked for by what changed: the filter is not known there, and so not heard.
             changed = (None, None) if kind == "transactions" else self._changed(call, salon)
             found = salon.ledger.find(kind, days, changed, self._ties)[begin:end]
-            if not found and self._options.empty_as_404:
-                return answers.refusal(404, answers.NOT_FOUND)
+            if not found and self._says_none():
+                return self._none()
             return answers.listing((encode(payload) for payload in found), [])
 
         return answer
@@ -396,7 +408,16 @@ class Endpoints:
                 found.append(
                     {key: value for key, value in payload.items() if key != "staff_id" or self._options.schedule_names}
                 )
+        if not found and self._says_none():
+            return self._none()
         return answers.listing((encode(payload) for payload in found), [])
+
+    def _says_none(self) -> bool:
+        return self._options.empty_as_404 or self._options.empty_as_200
+
+    def _none(self) -> Answer:
+        """An empty list as some endpoints answer it: 404, or `success: false` with 200 (yclients-api §2)."""
+        return answers.refusal(404 if self._options.empty_as_404 else 200, answers.NOT_FOUND)
 
     def _bear(self, call: Call) -> None:
         """Some servers refuse a page that is too large instead of giving a smaller one."""

@@ -98,6 +98,8 @@ def broken(kind: str, company_id: int) -> Answer | None:
             return refusal(401, answers.BAD_USER)
         case "401-partner":
             return refusal(401, answers.BAD_PARTNER)
+        case "401-partner-english":
+            return refusal(401, answers.BAD_PARTNER_ENGLISH)
         case "403":
             return refusal(403, answers.NO_RIGHTS)
         case "402-licence":

@@ -27,7 +27,7 @@ RARE_FAULTS: tuple[str, ...] = (
     "data-absent", "data-null", "data-number", "data-string", "data-true", "data-object",
 )  # fmt: skip
 REFUSALS: tuple[str, ...] = (
-    "401", "401-partner", "403", "402-licence", "403-licence", "404", "410", "400", "422",
+    "401", "401-partner", "401-partner-english", "403", "402-licence", "403-licence", "404", "410", "400", "422",
 )  # fmt: skip
 SPOILED_DATA: tuple[str, ...] = (
     "duplicate-ids",
@@ -68,7 +68,11 @@ class Options:
     zone             the IANA zone of every salon, one without summer time; None: those of a few cities
     zone_told        how a salon tells it: "name", or without a name "hours" (5.5), "offset" (+05:30), "words", or not at all
     odd              odd types: ids and money as strings, 0/1 for booleans, [] for {}, offsets without colon
-    empty_as_404     an empty list of clients or records is answered as 404
+    empty_as_404     an empty list is answered as 404
+    empty_as_200     an empty list is answered with 200 and `success: false`
+    refused          endpoints, by their names, that the user of the token has no right to; each salon's `refuses`
+    second_paths     GET /staff/{c} and GET /services/{c} are there
+    wrong_login      POST /auth refuses every password, with this status
     two_factor       POST /auth answers 200 with a second step instead of a token
     changed_ignored  changed_after and changed_before filter nothing
     ledger_cap       rows a page of goods, goods operations and payments; who asks for more gets 25
@@ -113,6 +117,10 @@ class Options:
     zone_told: Literal["name", "hours", "offset", "words", "none"] = "name"
     changed_inclusive: bool = True
     empty_as_404: bool = False
+    empty_as_200: bool = False
+    refused: tuple[str, ...] = ()
+    second_paths: bool = True
+    wrong_login: Literal["", "200", "401"] = ""
     two_factor: bool = False
     fault_kinds: tuple[str, ...] = RECOVERABLE_FAULTS
     changed_ignored: bool = False

@@ -43,6 +43,7 @@ class Salon:
         self.id: int = company["id"]
         self.offset = offset
         self.deny: Deny | None = None
+        self.refuses: set[str] = set()  # endpoints, by their names, that the user of the token has no right to
         self.slow = 0.0  # seconds that each of its answers takes longer than the others'
         self.hooks: Payload = {"urls": [], "active": 0}
         self.tell: Callable[[int, Payload, str, int, str, Payload], None] | None = None  # whoever sends its webhooks

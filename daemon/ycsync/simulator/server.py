@@ -178,7 +178,8 @@ class Simulator:
                 query: dict[str, list[str]] = {}
                 for key, value in request.query.items():
                     query.setdefault(key, []).append(value)
-                call = Call(request.method, path, query, body, numbers)
+                language = request.headers.get("Accept-Language", "")
+                call = Call(request.method, path, query, body, numbers, language)
                 answer = self._answer(call, handler, seen, request.headers.get("Authorization"))
             await _sleep(max(delay, 0.0) - before)
             if answer.breaks == "hang":
@@ -238,7 +239,8 @@ class Simulator:
         found = re.fullmatch(r"Bearer\s+([^,\s]+)(?:\s*,\s*User\s+(\S+))?\s*", header)
         partner, user = found.groups() if found else (None, None)
         if self.options.partner_token is not None and partner != self.options.partner_token:
-            return answers.refusal(401, answers.BAD_PARTNER)
+            russian = call.language.startswith("ru")
+            return answers.refusal(401, answers.BAD_PARTNER if russian else answers.BAD_PARTNER_ENGLISH)
         if self.options.user_token is not None and user != self.options.user_token and call.path != "/auth":
             return answers.refusal(401, answers.BAD_USER)
         return None

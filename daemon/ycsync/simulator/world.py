@@ -60,6 +60,7 @@ def make_salon(options: Options, index: int, clock: Callable[[], float]) -> Salo
         "active": 1,
     }
     salon = Salon(company, offset, clock, options)
+    salon.refuses.update(options.refused)
     rng = random.Random(f"{options.seed}/{index}")
     _make_lists(salon, options, index)
     clients = [ClientRow(id=70_001 + index * _SALON_STEP + n, n=n, changed=0) for n in range(1, options.clients + 1)]
