@@ -17,6 +17,7 @@ from ycsync.api import client
 from ycsync.config import SalonTokens
 from ycsync.scheduler import loop
 from ycsync.service import standing as view
+from ycsync.simulator import answers
 from ycsync.simulator.world import make_salon
 from ycsync.store.report import Report
 
@@ -38,7 +39,7 @@ class Rights:
             self.seen.append((call.numbers[0] if call.numbers else 0, user))
             turns.sim.world.allowed = set(self.rights.get(user, ()))
             if user not in self.rights:
-                return judge(None, call)
+                return answers.refusal(401, answers.BAD_USER)
             return judge(header, call)
 
         monkeypatch.setattr(turns.sim, "_authorized", authorized)

@@ -212,7 +212,7 @@ async def test_a_user_who_may_not_see_money_stops_that_stream_alone(database_url
         await turns.turn(3)
         rows = await turns.rows()
         assert rows[SALON, "transactions"]["phase"] == "stopped"
-        assert rows[SALON, "transactions"]["error_code"] == "http_403"
+        assert rows[SALON, "transactions"]["error_code"] == "no_right"
         others = {stream: row["phase"] for (company, stream), row in rows.items() if company and stream != "transactions"}
         assert set(others.values()) == {"live"}, others
         turns.sim.heal()

@@ -91,7 +91,8 @@ class Desk:
             last = (len(rows) - 1) // size if habits.beyond == "last" else 0
             found = rows[last * size : (last + 1) * size]
         if not found and habits.beyond == "404" and not searched:
-            raise NotFound("salon 4001: not found")
+            server = self.now() + timedelta(seconds=habits.skew) if habits.server_time else None
+            raise NotFound("salon 4001: not found", observed_at, None if server is None else server.replace(microsecond=0))
         total = {
             "true": len(rows),
             "none": None,

@@ -36,6 +36,26 @@ class Turns:
             await self._all("due_at = now() + interval '1 hour'")
             self.requests = self.sim.report().requests - before
 
+    async def only(self, streams: Sequence[str]) -> None:
+        """One cycle of these streams alone."""
+        await self.house.database.execute(
+            f"update {self.house.database.schema}.sync_status set due_at = now() where company_id <> 0 and stream = any ($1)",
+            list(streams),
+        )
+        self.scheduler.wake()
+        async with asyncio.timeout(30):
+            while self.scheduler.in_flight or await self._due():
+                await asyncio.sleep(0.01)
+        await self._all("due_at = now() + interval '1 hour'")
+
+    async def settle(self) -> None:
+        """What was changed last is long ago: a delta finds nothing."""
+        await self.house.database.execute(
+            f"update {self.house.database.schema}.sync_status "
+            "set cursor = jsonb_set(cursor, '{since}', to_jsonb(now() + interval '1 day')) "
+            "where cursor ? 'since' and stream in ('clients', 'records')"
+        )
+
     async def _all(self, what: str) -> None:
         await self.house.database.execute(
             f"update {self.house.database.schema}.sync_status set {what} "

@@ -57,7 +57,7 @@ class Read(WindowsBatch[Visit]):
     def place(self, row: Visit) -> Placed:
         return Placed(DAY, datetime(2026, 11, 2, 9, tzinfo=UTC), row.staff, None, DAY)
 
-    async def _read(self, request: Request) -> tuple[Page, Parsed[Visit]]:
+    async def _read(self, request: Request, *, delta: bool = False) -> tuple[Page, Parsed[Visit]]:
         number = cast(int, request)
         self.pages += 1
         if self.shuffled:

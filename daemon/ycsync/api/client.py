@@ -38,7 +38,7 @@ class Page:
     """One answer: raw rows as JSON text, and `total` of what the filter matches, if the server said it.
 
     `observed_at`: before the request left, by the database's clock. `server_time`: the server's own (its Date header), at some
-    instant of the `took_s` seconds that the answer took.
+    instant of the `took_s` seconds that the answer took. `absent`: it was a 404 that means "none": nothing is gone on its word.
     """
 
     observed_at: datetime
@@ -46,6 +46,7 @@ class Page:
     total: int | None
     server_time: datetime | None = None
     took_s: float = 0.0
+    absent: bool = False
 
     @property
     def watermark(self) -> datetime:

@@ -60,6 +60,16 @@ def staff(company_id: int) -> Request:
     return Request("staff", company_id, f"/company/{company_id}/staff")
 
 
+def services_again(company_id: int) -> Request:
+    """All services of a salon by their second path, which users who are no administrators may read too."""
+    return Request("services", company_id, f"/services/{company_id}")
+
+
+def staff_again(company_id: int) -> Request:
+    """Everybody who works or worked at a salon, by the second path."""
+    return Request("staff", company_id, f"/staff/{company_id}")
+
+
 def clients(company_id: int, ask: Ask, changed_after: str | None) -> Request:
     """A page of full client cards, ascending id."""
     params = [("page", str(ask.page)), ("count", str(ask.count))]

@@ -78,6 +78,9 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     whole_since: datetime | None = None  # a reading of everything, which deltas still close, began then
     swept: bool = False  # a whole reading missed rows: they are gone if the deltas that close it do not bring them
     swept_from: date | None = None  # the session date from which that reading read; None: all
+    refused: tuple[str, ...] = ()  # lists that one answer holds of which the first path was refused, for a right that lacks
+    refused_on: date | None = None  # on this day; the next day it is asked again
+    none_on: date | None = None  # on this day a 404 was seen to mean "none": another one needs no confirmation
 
     @property
     def busy(self) -> bool:

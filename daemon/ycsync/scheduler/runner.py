@@ -27,7 +27,6 @@ from ycsync.errors import (
     YcsyncError,
 )
 from ycsync.logs import emit, get_logger
-from ycsync.model.streams import DECLARED
 from ycsync.model.times import zone_key
 from ycsync.plan import reconcile
 from ycsync.scheduler.wanted import Wanted
@@ -37,7 +36,10 @@ from ycsync.store.zones import ZONED
 from ycsync.sync import Batch, Result, align_idle, run_batch, run_companies
 from ycsync.sync.batch import Crowding
 
-DENIED_S = 3600.0
+# After so many seconds one stream of a refused salon looks again, by refusals in a row: a token may be good again at once.
+LOOKS_S = (4.0, 15.0, 60.0, 300.0, 900.0, 3600.0)
+DENIED_S = LOOKS_S[-1]
+HELD_S = 5.0  # after the list of salons, for a salon that waits for its answer
 UNKNOWN_S = 60.0
 RECONCILED = ("clients", "records")  # streams of which webhooks tell each change
 NIGHT = timedelta(hours=12)
@@ -90,7 +92,10 @@ class Runner:
             if zone is None:
                 # Not in the list of salons (yet): the list is read again, and begins what waits.
                 await self.work.list_again()
-                await self.work.finish(claim, worker, DENIED_S if claim.phase == "stopped" else UNKNOWN_S)
+                await self.work.finish(claim, worker, _look_s(claim.failures) if claim.phase == "stopped" else UNKNOWN_S)
+                return
+            if (held_s := self._held_s(claim)) is not None:
+                await self.work.finish(claim, worker, held_s)
                 return
             if (wait_s := self._before_start(claim, settings, zone)) is not None:
                 await self.work.finish(claim, worker, wait_s)
@@ -112,8 +117,8 @@ class Runner:
             await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result), read_by)
             if result.proved and claim.heard_s is not None:
                 batch.waited.append(claim.heard_s + clock.monotonic() - begun)
-            if claim.phase == "stopped":
-                await self.work.unstop(claim.company)
+            if claim.phase == "stopped" or claim.wanted:
+                await self._answers_again(claim)
             self._say(batch, batch_id, result, clock.monotonic() - begun)
         except Fenced:
             outcome = "fenced"
@@ -188,8 +193,8 @@ class Runner:
         await align_idle(self.pages, self.now())
         for company, error in listed.refused.items():
             emit(_log, logs.API_DENIED, company=company, error=error)
-            code = f"http_{error.status}" if isinstance(error, AccessDenied) else _code(error)
-            await self.work.stop_company(company, DENIED_S, str(error), code)
+            look_s = LOOKS_S[0] if isinstance(error, AccessDenied) else DENIED_S
+            await self.work.stop_company(company, look_s, str(error), _code(error))
         self.wake()
         if listed.denied is not None:
             raise listed.denied
@@ -326,17 +331,45 @@ class Runner:
         return left
 
     async def _denied(self, claim: Claim, worker: int, error: AccessDenied) -> None:
+        """A right that lacks stops its own stream; a token, the licence or the salon itself stops all streams of the salon."""
         emit(_log, logs.API_DENIED, **claim.log_context(), status=error.status, error=error)
+        first = claim.phase != "stopped"
+        failures = 1 if first else claim.failures + 1
+        wait_s = DENIED_S if error.right else _look_s(failures)
         try:
-            again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else DENIED_S
-            await self.work.fail(claim, worker, again_s, str(error), f"http_{error.status}", "stopped")
-            # The user may see visits and no money: that stops the one stream.
-            if claim.company and not (claim.stream in DECLARED and error.status == 403):
-                await self.work.stop_company(claim.company, DENIED_S, str(error), f"http_{error.status}")
-                if error.status == 403 and claim.phase != "stopped":
-                    await self._perhaps_gone(claim)
+            again_s = None if self.wanted.is_unwanted(claim.company) and not claim.wanted else wait_s
+            await self.work.fail(claim, worker, again_s, str(error), error.code, "stopped", failures)
+            if claim.company and not error.right:
+                await self.work.stop_company(claim.company, wait_s, str(error), error.code, failures)
+            if first and claim.company:
+                await self._ask_list(claim, error)
         except _UNSAID:
             self.wake()
+
+    async def _ask_list(self, claim: Claim, error: AccessDenied) -> None:
+        """Refused for the first time: the list of salons tells whether all are refused, or whether this one went."""
+        if error.status == 401:
+            if claim.company not in self.wanted.current.settings.own_tokens:
+                await self.work.ask_list()
+                self.wake()
+        elif not error.right or await self.work.all_stopped(claim.company):
+            await self._perhaps_gone(claim)
+
+    def _held_s(self, claim: Claim) -> float | None:
+        """Seconds until the list of salons tells whether the common token is refused for all; None: nothing waits for that."""
+        common = claim.company and claim.company not in self.wanted.current.settings.own_tokens
+        refused = claim.phase == "stopped" and claim.error_code == "http_401"
+        if claim.list_s is None or claim.wanted or not common or not refused:
+            return None
+        return claim.list_s + HELD_S
+
+    async def _answers_again(self, claim: Claim) -> None:
+        """What was refused is answered: the salon's other streams go on, or one stream of each salon looks."""
+        if claim.company:
+            await self.work.unstop(claim.company)
+        else:
+            await self.work.wake("http_401")
+        self.wake()
 
     async def _perhaps_gone(self, claim: Claim) -> None:
         """Refused for the first time: the list tells whether it is this salon that went. It is not read again all the time."""
@@ -393,4 +426,9 @@ def _priority(claim: Claim) -> int:
 
 
 def _code(error: YcsyncError) -> str:
-    return type(error).__name__.lower()
+    return error.code if isinstance(error, AccessDenied) else type(error).__name__.lower()
+
+
+def _look_s(failures: int) -> float:
+    """Seconds until one stream of a refused salon looks again, after so many refusals in a row."""
+    return LOOKS_S[min(max(failures, 1), len(LOOKS_S)) - 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ POLL_S = 0.2
 GIVE_UP_AFTER = 3  # failures in a row
 CLOSING_GAP = timedelta(seconds=2)
 WORTH_SAYING_S = 5.0  # of a wait
+LOOKS = 2  # refusals of a token in a row that end the command: one may have been passing
+LOOK_S = 10.0  # for the second, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Follower:
         self._by_service = False
         self._wanted: dict[tuple[int, str], datetime] = {}
         self._engine: Engine | None = None  # this process's own, once there was no service
+        self._refused_at: float | None = None  # monotonic: since when all that is left waits for a second look at its token
 
     async def run(self) -> Outcome:
         """Until every stream is proved, or one cannot be. Raises YcsyncError."""
@@ -89,7 +93,8 @@ class Follower:
         companies = await self._companies(erased)
         known = set(await self._work.companies(inactive=True))
         first: Outcome | None = None
-        if "companies" in self._wish.streams or not companies or not known.issuperset(companies):
+        unsure = not companies or not known.issuperset(companies) or await self._token_refused(companies)
+        if "companies" in self._wish.streams or unsure:
             first = await self._until_served([0], ["companies"], stack, options={})
             if not first.complete:
                 return first
@@ -126,6 +131,13 @@ class Follower:
         """The salons that were asked for, but those that were erased."""
         companies = self._wish.companies or self._settings.companies or await self._work.companies()
         return [company for company in companies if company not in erased]
+
+    async def _token_refused(self, companies: Sequence[int]) -> bool:
+        """Return whether the common user token was refused when the list of salons was asked for last: that is asked first."""
+        if self._settings.own_tokens.issuperset(companies):
+            return False
+        rows = await self._work.progress([0], ["companies"])
+        return any(row.phase == "stopped" and row.error_code == "http_401" for row in rows)
 
     async def _needs_clients(self, companies: Sequence[int]) -> bool:
         """Visits are read client by client, and who they are is not known yet: without a wish nobody would read them."""
@@ -235,13 +247,26 @@ class Follower:
             said = "requests are paused. `ycsync resume` lets them leave again."
             return Outcome(False, tuple(rows), (said,), self._by_service)
         failed = [row for row in open_rows if row.phase == "stopped" or row.failures >= GIVE_UP_AFTER]
+        looked_for = [row for row in failed if row.error_code == "http_401" and row.failures < LOOKS]
+        if not looked_for:
+            self._refused_at = None
+        else:
+            self._refused_at = self._refused_at or time.monotonic()
+            if time.monotonic() - self._refused_at < LOOK_S:
+                failed = [row for row in failed if row not in looked_for]
         most = self._wish.max_batches
         spent = [row for row in open_rows if most is not None and row.batches >= most and row.claimed_by is None]
         if len(failed) + len(spent) < len(open_rows):
             return None
-        problems = [f"{_name(row)}: {row.last_error or 'not complete'}" for row in failed]
+        problems = [_problem(row) for row in failed]
         problems += [f"{_name(row)}: {row.done} of {row.expected or '?'} after {row.batches} batches" for row in spent]
         return Outcome(False, tuple(rows), tuple(dict.fromkeys(problems)), self._by_service)
+
+
+def _problem(row: StreamProgress) -> str:
+    """Why a stream was not proved. Most errors say themselves where it was: one that stopped several streams is said once."""
+    said = row.last_error or "not complete"
+    return said if said.startswith((f"salon {row.company}, ", f"salon {row.company}: ")) else f"{_name(row)}: {said}"
 
 
 def _name(row: StreamProgress) -> str:

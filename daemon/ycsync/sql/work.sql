@@ -100,7 +100,11 @@ with hinted as (
     from due where s.company_id = due.company_id and s.stream = due.stream
     returning s.company_id, s.stream, s.phase, s.expected, s.done, s.cursor::text as cursor, s.version, s.last_success_at,
         s.proved_as_of, s.failures, s.pass_started_at, s.wanted_at, s.options::text as options, s.priority, s.batches, s.due_at,
-        extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged, s.zone
+        extract(epoch from s.claimed_at - s.heard_at)::float8 as heard_s, s.nudged_at is not null as nudged, s.zone, s.error_code,
+        -- The common user token is refused: seconds until the list of salons shows whether it still is (null: it is not refused).
+        (select case when l.claimed_by is not null then 0 else greatest(0, extract(epoch from l.due_at - now())) end
+         from @schema.sync_status l where l.company_id = 0 and l.stream = 'companies' and l.phase = 'stopped'
+             and l.error_code = 'http_401')::float8 as list_s
 )
 select * from taken
 order by priority desc, due_at + case when phase in ('filling', 'closing') then interval '5 minutes' else interval '0' end, company_id
@@ -216,9 +220,10 @@ set claimed_by = null, claimed_at = null, batches = batches + 1,
 from served where s.company_id = served.company_id and s.stream = served.stream
 
 -- name: fail
--- $3 worker, $4 seconds until the next try (null: never by itself), $5 what happened, $6 its code, $7 phase (null: as it was).
+-- $3 worker, $4 seconds until the next try (null: never by itself), $5 what happened, $6 its code, $7 phase (null: as it was),
+-- $8 failures in a row (null: one more).
 update @schema.sync_status
-set claimed_by = null, claimed_at = null, batches = batches + 1, failures = failures + 1,
+set claimed_by = null, claimed_at = null, batches = batches + 1, failures = coalesce($8::int, failures + 1),
     due_at = clock_timestamp() + make_interval(secs => $4::float8), updated_at = clock_timestamp(),
     last_error = $5, error_code = $6, error_since = coalesce(error_since, clock_timestamp()), phase = coalesce($7, phase)
 where company_id = $1 and stream = $2 and claimed_by = $3
@@ -238,18 +243,47 @@ update @schema.sync_status set claimed_by = null, claimed_at = null, due_at = no
 where company_id = $1 and stream = $2 and claimed_by = $3
 
 -- name: stop_company
--- Rights or licence: every stream of the salon stops, and is tried again after $2 seconds, unless it is switched off.
-update @schema.sync_status
+-- A token, the licence or the salon itself is refused: every stream of the salon stops, unless it is switched off. One of them
+-- looks again after $2 seconds: the one that was about to (what a command waits for first), or the first by name. The others
+-- wait an hour longer, and are woken when it succeeds (unstop). Batches that are refused at the same time choose the same one.
+-- $1 company, $3 what happened, $4 its code, $5 failures in a row (null: one more).
+with free as (
+    select stream, wanted_at, due_at,
+           phase = 'stopped' and error_code is distinct from 'no_right'
+               and due_at <= clock_timestamp() + make_interval(secs => $2::float8) as looks
+    from @schema.sync_status where company_id = $1 and stream <> 'companies' and claimed_by is null order by stream for update
+), chosen as (
+    select stream, looks from free where due_at is not null and stream <> 'hooks'
+    order by wanted_at is null, case when looks then due_at end, stream limit 1
+)
+update @schema.sync_status s
 set phase = 'stopped', last_error = $3, error_code = $4, error_since = coalesce(error_since, clock_timestamp()),
-    failures = failures + 1, updated_at = clock_timestamp(),
-    due_at = case when due_at is null then null else greatest(due_at, clock_timestamp() + make_interval(secs => $2::float8)) end
-where company_id = $1 and stream <> 'companies' and claimed_by is null
+    failures = case when phase = 'stopped' then greatest(failures, coalesce($5::int, failures + 1)) else coalesce($5::int, 1) end,
+    updated_at = clock_timestamp(),
+    due_at = case when s.due_at is null then null
+                  when s.stream = (select stream from chosen where looks) then s.due_at
+                  when s.stream = (select stream from chosen) then clock_timestamp() + make_interval(secs => $2::float8)
+                  else greatest(s.due_at, clock_timestamp() + make_interval(secs => $2::float8, hours => 1)) end
+from free where s.company_id = $1 and s.stream = free.stream and s.claimed_by is null
 
 -- name: unstop
--- The salon answers again: its other streams need not wait. $1 company.
+-- The salon answers again: its other streams need not wait, but those that lack a right. $1 company.
 update @schema.sync_status set due_at = now()
 where company_id = $1 and phase = 'stopped' and claimed_by is null and due_at is not null
-  and updated_at < now() - interval '10 minutes'  -- not one that was refused just now
+  and error_code is distinct from 'no_right'
+
+-- name: all_stopped
+-- Is no stream of the salon left that is read? $1 company.
+select not exists (
+    select from @schema.sync_status where company_id = $1 and stream not in ('companies', 'hooks') and phase <> 'stopped'
+        and (due_at is not null or claimed_by is not null)
+)
+
+-- name: ask_list
+-- A salon refuses the common user token: the list of salons tells whether it is refused for all. $1 the priority that it gets.
+update @schema.sync_status set due_at = least(due_at, now()), priority = greatest(priority, $1::int)
+where company_id = 0 and stream = 'companies' and claimed_by is null
+  and (last_success_at is null or last_success_at < now() - interval '1 minute') and error_code is null
 
 -- name: list_again
 -- A salon is wanted that the list does not hold: the list is read again, but not all the time.
@@ -283,9 +317,18 @@ where (company_id, stream) in (select c, s from unnest($1::bigint[]) c cross joi
 returning company_id, stream, wanted_at
 
 -- name: wake
--- Everything that waits after an error is tried again at once (a start, a reload).
+-- What waits after an error is tried again at once: all of it (a start, a reload), or what has the code $1 (null: any). Of a
+-- salon that is stopped as a whole one stream looks, the one that would have looked next.
+with looks as (
+    select distinct on (company_id) company_id, stream from @schema.sync_status
+    where phase = 'stopped' and error_code is distinct from 'no_right' and claimed_by is null and due_at is not null
+      and stream <> 'hooks' and ($1::text is null or error_code = $1)
+    order by company_id, due_at, stream
+)
 update @schema.sync_status set due_at = now()
-where claimed_by is null and due_at > now() and (phase = 'stopped' or error_code is not null)
+where claimed_by is null and due_at > now() and ($1::text is null or error_code = $1)
+  and ((error_code is not null and (phase <> 'stopped' or error_code = 'no_right'))
+       or (company_id, stream) in (select company_id, stream from looks))
 
 -- name: recadence
 -- A changed preset or cadence applies to what waits already: nothing waits longer than its new interval. $1 stream, $2 seconds,

@@ -59,6 +59,8 @@ class Claim:
     nudged: bool = False  # a webhook asked for it
     heard_s: float | None = None  # how long the oldest hint that asked for it had waited then
     zone: str | None = None  # by which its rows' times were computed; None: not known
+    error_code: str | None = None  # of its last failure
+    list_s: float | None = None  # the common user token is refused: seconds until the list of salons is asked again
 
     def log_context(self) -> dict[str, object]:
         """What every log line about this claim says."""
@@ -258,6 +260,8 @@ class Work:
                 nudged=row["nudged"],
                 heard_s=row["heard_s"],
                 zone=row["zone"],
+                error_code=row["error_code"],
+                list_s=row["list_s"],
             )
             for row in rows
         ]
@@ -287,10 +291,22 @@ class Work:
         )
 
     async def fail(
-        self, claim: Claim, worker: int, due_in_s: float | None, error: str, code: str, phase: str | None = None
+        self,
+        claim: Claim,
+        worker: int,
+        due_in_s: float | None,
+        error: str,
+        code: str,
+        phase: str | None = None,
+        failures: int | None = None,
     ) -> None:
-        """The batch failed: say what happened, and try again in so many seconds (None: not by itself)."""
-        await self._database.execute(self._sql["fail"], claim.company, claim.stream, worker, due_in_s, error, code, phase)
+        """The batch failed: say what happened, and try again in so many seconds (None: not by itself).
+
+        `failures`: how many in a row it were by now; None: one more.
+        """
+        await self._database.execute(
+            self._sql["fail"], claim.company, claim.stream, worker, due_in_s, error, code, phase, failures
+        )
 
     async def hand_over(self, claim: Claim, worker: int) -> bool:
         """This machine does not reach YCLIENTS: if another service does, it gets the work, and True is returned."""
@@ -299,13 +315,21 @@ class Work:
         await self._database.execute(self._sql["hand_over"], claim.company, claim.stream, worker)
         return True
 
-    async def stop_company(self, company: int, due_in_s: float, error: str, code: str) -> None:
-        """Rights or licence: all streams of the salon stop, and are tried again in so many seconds."""
-        await self._database.execute(self._sql["stop_company"], company, due_in_s, error, code)
+    async def stop_company(self, company: int, look_in_s: float, error: str, code: str, failures: int | None = None) -> None:
+        """Stop all streams of a salon that is refused as a whole; one of them looks again in so many seconds."""
+        await self._database.execute(self._sql["stop_company"], company, look_in_s, error, code, failures)
 
     async def unstop(self, company: int) -> None:
         """The salon answers again: its other streams are due now."""
         await self._database.execute(self._sql["unstop"], company)
+
+    async def all_stopped(self, company: int) -> bool:
+        """Return whether no stream of the salon is read any more."""
+        return bool(await self._database.fetchval(self._sql["all_stopped"], company))
+
+    async def ask_list(self) -> None:
+        """A salon refuses the common user token: the list of salons is due, before everything."""
+        await self._database.execute(self._sql["ask_list"], HINTED)
 
     async def want(
         self,
@@ -349,9 +373,9 @@ class Work:
         await self._database.execute(self._sql["release"], worker, companies, streams)
         await self._database.execute(self._sql["close_undone"], worker, companies, streams)
 
-    async def wake(self) -> None:
-        """What waits after an error is tried again at once."""
-        await self._database.execute(self._sql["wake"])
+    async def wake(self, code: str | None = None) -> None:
+        """What waits after an error (with this code; None: any) is tried again at once, one stream of a stopped salon."""
+        await self._database.execute(self._sql["wake"], code)
 
     async def recadence(self, stream: str, seconds: float, own: Mapping[int, float] = NOTHING) -> None:
         """Nothing of this stream waits longer than so many seconds; `own`: salon -> its own seconds."""

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from ycsync.api import Api, Page, Request, Tally
 from ycsync.config import Settings
-from ycsync.errors import Rejected, Transient
+from ycsync.errors import NotFound, Rejected, Transient
 from ycsync.logs import PAGE_COMMITTED, ROW_QUARANTINED, emit, get_logger
 from ycsync.model import Parsed
 from ycsync.model.times import zone_key
@@ -142,14 +141,15 @@ class Batch:
             return error.heavy or self.claim.failures >= OUTAGE_BATCHES
         return isinstance(error, Rejected)
 
-    def nothing(self, page: Page) -> Page:
-        """An answer without rows instead of a 404 that meant "none", which `page`, asked after it, made clear.
+    @property
+    def today(self) -> date:
+        """The salon's date."""
+        return self.now().astimezone(self.zone).date()
 
-        What changed between the two is not in it, so it is as old as this batch.
-        """
-        age = timedelta(seconds=time.monotonic() - self.begun)
-        server_time = None if page.server_time is None else page.server_time - age
-        return dataclasses.replace(page, observed_at=page.observed_at - age, server_time=server_time, rows=(), total=0)
+    def nothing(self, error: NotFound, errors: int = 1) -> Page:
+        """The answer without rows that a 404 is which means "none". So many of these are no errors then."""
+        self.tally.errors -= errors
+        return Page(error.asked_at or self.now(), (), 0, error.server_time, absent=True)
 
     async def commit(
         self,
@@ -213,6 +213,15 @@ class Result:
     proved: bool
     wait_s: float | None = None
     held_back: int = 0
+
+
+def not_offered(batch: Batch) -> NotFound:
+    """Rows are stored of a list that is not there any more: they are not called an empty list on such a word."""
+    company, stream = batch.company, batch.claim.stream
+    return NotFound(
+        f"salon {company}, {stream}: YCLIENTS does not offer them any more; what is stored stays as it was. "
+        f"If the salon does not use them, switch the stream off: `streams: {{{stream}: false}}` in config.yaml."
+    )
 
 
 def smaller_by(error: BaseException) -> int:

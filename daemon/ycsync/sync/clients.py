@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ycsync.api import Page, Request
+from ycsync.api import Request
 from ycsync.api import endpoints as ep
 from ycsync.errors import NotFound
 from ycsync.logs import API_ASSUMPTION, PASS_RESTARTED, emit, get_logger
@@ -63,24 +63,30 @@ class ClientsBatch(PagesBatch[Client]):
         emit(_log, PASS_RESTARTED, **self.batch.where, reason="clients were deleted since their pages were read", count=1)
         return True
 
-    async def empty(self, ask: Ask) -> tuple[Page, Parsed[Client]] | None:
-        """404 may mean "none on this page", or that the list is no more: an empty page, or None for the latter."""
-        company = self.batch.company
+    async def empty(self, ask: Ask) -> bool:
+        """A 404 may mean "none on this page", or that the list is no more: then its successor is read (False)."""
+        batch, company = self.batch, self.batch.company
         if self.cursor.search:
             raise NotFound(f"salon {company}, clients: YCLIENTS does not offer clients/search any more.")
         try:
-            page = await self.batch.fetch(ep.clients(company, Ask(1, 1), None))
+            await batch.fetch(ep.clients(company, Ask(1, 1), None))
+            return True
         except NotFound:
-            try:
-                page = await self.batch.fetch(ep.clients_search(company, Ask(1, 1)))
-            except NotFound:
+            batch.tally.errors -= 1
+        try:
+            page = await batch.fetch(ep.clients_search(company, Ask(1, 1)))
+        except NotFound:
+            if await batch.pages.count(company, "clients"):
                 raise NotFound(
                     f"salon {company}, clients: YCLIENTS offers neither list of clients. Is the salon's id right?"
                 ) from None
-            if page.rows:
-                await self._search_instead()
-                return None
-        return await self.really_empty(ask, page)
+            batch.tally.errors -= 1
+            await batch.fetch(ep.company(company))
+            return True
+        if not page.rows:
+            return True
+        await self._search_instead()
+        return False
 
     async def began(self, parsed: Parsed[Client]) -> None:
         masked = sum(1 for row in parsed.rows if row.phone_masked or row.email_masked)

@@ -13,11 +13,11 @@ from ycsync.logs import API_ASSUMPTION, PAGE_SIZE_CHANGED, emit, get_logger
 from ycsync.model import Parsed
 from ycsync.model.declared import Declared, Paging, parse_declared
 from ycsync.model.streams import DECLARED
-from ycsync.plan.cursor import Cursor
+from ycsync.plan.cursor import Cursor, decode
 from ycsync.plan.scan import Ask, Scan
 from ycsync.plan.sweep import Sweep, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats, why_smaller
+from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, not_offered, repeats, why_smaller
 from ycsync.sync.pages import PagesBatch
 from ycsync.sync.windows import Placed, WindowsBatch
 
@@ -45,10 +45,6 @@ class _Pages(PagesBatch[Any]):
     def parse(self, rows: Sequence[bytes]) -> Parsed[Any]:
         return parse_declared(DECLARED[self.stream], rows, self.batch.zone)
 
-    async def empty(self, ask: Ask) -> tuple[Page, Parsed[Any]] | None:
-        await _still_offered(self.batch)
-        return await super().empty(ask)
-
 
 class _Windows(WindowsBatch[Any]):
     def request(self, window: Window, sweep: Sweep, page: int) -> Request:
@@ -64,10 +60,6 @@ class _Windows(WindowsBatch[Any]):
         at: datetime = getattr(row, str(DECLARED[self.stream].dated))
         return Placed(row.day, at)
 
-    async def empty(self, request: Request) -> tuple[Page, Parsed[Any]]:
-        await _still_offered(self.batch)
-        return await super().empty(request)
-
 
 class _Answer:
     """All of some days in one answer, which is one moment: a day that is not in it any more is gone."""
@@ -75,6 +67,7 @@ class _Answer:
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
         self.stream: Declared = DECLARED[batch.claim.stream]
+        self.none_on = decode(batch.claim.cursor).none_on
 
     async def run(self) -> Result:
         """Read the days around today."""
@@ -95,7 +88,7 @@ class _Answer:
         batch.phase = "live"
         batch.expected = batch.done = sum(parsed.seen for _, parsed, _ in pages)
         effect = await batch.commit(
-            Cursor(kind="delta", since=as_of),
+            Cursor(kind="delta", since=as_of, none_on=self.none_on),
             [PageRows(stream.name, parsed.rows, parsed.rejects, page.observed_at, swept) for page, parsed, swept in pages],
             proved_as_of=as_of,
             end_of_sweep=EndOfSweep((stream.name,), SWEEP_SHARE, batch.confirm_deletions, settled=as_of, start=first),
@@ -133,10 +126,13 @@ class _Answer:
 
         try:
             return await batch.read(request, parse)
-        except NotFound:
-            there = await batch.fetch(ep.company(batch.company))
-            await _still_offered(batch)
-            return batch.nothing(there), parse(())
+        except NotFound as exc:
+            if await batch.pages.count(batch.company, self.stream.name):
+                raise not_offered(batch) from None
+            if self.none_on != batch.today:
+                await batch.fetch(ep.company(batch.company))
+                self.none_on = batch.today
+            return batch.nothing(exc), parse(())
 
     def _swept(self, first: date, last: date, answers: Sequence[Parsed[Any]]) -> Swept | None:
         """What the answers prove to be gone; nothing where a row stands twice or could not be read."""
@@ -144,13 +140,3 @@ class _Answer:
             return None
         ids = tuple(entity for parsed in answers for entity in parsed.ids)
         return Swept(ids, "dates", first, last + timedelta(days=1))
-
-
-async def _still_offered(batch: Batch) -> None:
-    """404 may mean "none". Rows that are there are not called an empty list on such a word."""
-    stream = batch.claim.stream
-    if await batch.pages.count(batch.company, stream):
-        raise NotFound(
-            f"salon {batch.company}, {stream}: YCLIENTS does not offer them any more; what is stored stays as it was. "
-            f"If the salon does not use them, switch the stream off: `streams: {{{stream}: false}}` in config.yaml."
-        )

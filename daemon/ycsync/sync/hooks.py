@@ -159,6 +159,11 @@ class HooksBatch:
         except NotFound:
             await self._keep(hints, 0.0)
             return
+        except AccessDenied as exc:
+            if not exc.right:
+                raise
+            await self._drop(hints)  # the stream of clients stops for the same right, and says so
+            return
         except Rejected:
             if len(hints) == 1:
                 await self._keep(hints, 0.0)
@@ -208,7 +213,7 @@ class HooksBatch:
                     raise
                 found.again.append(one)
             except (Rejected, AccessDenied) as exc:
-                if isinstance(exc, AccessDenied) and exc.status != 403:
+                if isinstance(exc, AccessDenied) and not exc.right:
                     raise
                 found.done.append(one)  # of this one nothing can be learnt; the night's sweep tells
                 self._unconfirmed(table, 1, "it may not be read alone")
@@ -244,7 +249,7 @@ class HooksBatch:
                 but.append(witness)  # it may have been deleted just now
                 continue
             except (Rejected, AccessDenied) as exc:
-                if isinstance(exc, AccessDenied) and exc.status != 403:
+                if isinstance(exc, AccessDenied) and not exc.right:
                     raise
                 return False
             parsed = parse(CompanyId(self.batch.company), page.rows)

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace as struct_replace
+
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
+from ycsync.api.rights import lacking
 from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.logs import API_ASSUMPTION, emit, get_logger
 from ycsync.model import Company, CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
-from ycsync.plan.cursor import Cursor
+from ycsync.plan.cursor import Cursor, decode
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
 from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats
 
@@ -24,52 +27,65 @@ COMPANIES_A_PAGE = 200
 MAX_PAGES = 500
 _log = get_logger(__name__)
 
-_LISTS: dict[str, tuple[tuple[str, Callable[[int], Request], Callable[..., Parsed[Any]]], ...]] = {
+Ask = Callable[[int], Request]
+Parse = Callable[..., Parsed[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _List:
+    """A list in one answer. `again`: its second path, for users who have no right to the first."""
+
+    table: str
+    ask: Ask
+    parse: Parse
+    again: Ask | None = None
+
+
+_LISTS: dict[str, tuple[_List, ...]] = {
     "services": (
-        ("service_categories", ep.service_categories, parse_service_categories),
-        ("services", ep.services, parse_services),
+        _List("service_categories", ep.service_categories, parse_service_categories),
+        _List("services", ep.services, parse_services, ep.services_again),
     ),
-    "staff": (("staff", ep.staff, parse_staff),),
+    "staff": (_List("staff", ep.staff, parse_staff, ep.staff_again),),
 }
+_log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Read:
+    """What of a stream's lists was read. `gone`: tables of lists that were answered with 404."""
+
+    pages: list[PageRows] = field(default_factory=list)
+    gone: list[str] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
+    as_of: datetime | None = None
+    rows: int = 0
 
 
 async def run(batch: Batch) -> Result:
     """Read one salon's services (with their categories) or staff."""
-    pages: list[PageRows] = []
-    as_of: datetime | None = None
-    rows = 0
-    gone: list[str] = []
-    for table, request, parse in _LISTS[batch.claim.stream]:
-        try:
-            page, parsed = await batch.read(request(batch.company), partial(parse, CompanyId(batch.company)))
-        except NotFound:
-            # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
-            gone.append(table)
-            continue
-        one_answer = page.total is None or page.total <= parsed.seen
-        if not one_answer:
-            parsed = await _rest(batch, request(batch.company), partial(parse, CompanyId(batch.company)), page, parsed)
-        whole = not repeats(parsed) and one_answer  # pages joined are not one moment: nothing is gone on their word
-        swept = Swept(parsed.ids, "ids") if whole else None
-        pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
-        as_of = page.watermark if as_of is None else min(as_of, page.watermark)
-        rows += parsed.seen
-    if not pages:
-        # "None", or "no such salon": the salon itself is asked.
+    before = decode(batch.claim.cursor)
+    read = await _read(batch, before)
+    pages, as_of, none_on = read.pages, read.as_of, before.none_on
+    if not pages and none_on != batch.today:
+        # "None", or "no such salon": the salon itself is asked, once a day.
         await batch.fetch(ep.company(batch.company))
+        none_on = batch.today
+    cursor = _remembering(Cursor(kind="delta", since=None, none_on=none_on), read.refused, batch.today)
     # Rows that are there are not called an empty list: what came is stored, but nothing is proved.
-    lost = [table for table in gone if await batch.pages.count(batch.company, table)]
+    lost = [table for table in read.gone if await batch.pages.count(batch.company, table)]
     if lost:
-        await batch.commit(Cursor(kind="delta", since=None), [replace(page, swept=None) for page in pages])
+        await batch.commit(cursor, [replace(page, swept=None) for page in pages])
         raise NotFound(
             f"salon {batch.company}, {batch.claim.stream}: YCLIENTS does not offer {' and '.join(lost)} any more; "
             "what is stored stays as it was. Update ycsync if this lasts."
         )
+    batch.tally.errors -= len(read.gone)  # an answer that says "none" is no error
     batch.phase = "live"
-    batch.expected = batch.done = rows
+    batch.expected = batch.done = read.rows
     tables = tuple(page.table for page in pages)
     effect = await batch.commit(
-        Cursor(kind="delta", since=as_of),
+        struct_replace(cursor, since=as_of),
         pages,
         proved_as_of=as_of if as_of is not None else batch.now(),
         end_of_sweep=EndOfSweep(
@@ -78,6 +94,82 @@ async def run(batch: Batch) -> Result:
         forget_sweep=True,
     )
     return Result(proved=True, held_back=effect.held_back)
+
+
+async def _read(batch: Batch, before: Cursor) -> _Read:
+    """All lists of the stream, each by the path that may be read."""
+    read = _Read(refused=set(before.refused) if before.refused_on == batch.today else set())
+    for one in _LISTS[batch.claim.stream]:
+        table, parse = one.table, partial(one.parse, CompanyId(batch.company))
+        try:
+            answer = await _ask(batch, one, parse, read.refused)
+        except NotFound:
+            # Some endpoints answer 404 to "none": the list is empty. Nothing is deleted on such a word.
+            read.gone.append(table)
+            continue
+        except AccessDenied as exc:
+            if exc.right and table in read.refused:  # the next try goes by the second path alone
+                await batch.commit(_remembering(before, read.refused, batch.today))
+            raise
+        if table in read.refused and table not in before.refused:
+            _say_refused(batch, table)
+        if answer is None:
+            continue
+        request, page, parsed = answer
+        one_answer = page.total is None or page.total <= parsed.seen
+        if not one_answer:
+            parsed = await _rest(batch, request, parse, page, parsed)
+        whole = not repeats(parsed) and one_answer  # pages joined are not one moment: nothing is gone on their word
+        swept = Swept(parsed.ids, "ids") if whole else None
+        read.pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
+        read.as_of = page.watermark if read.as_of is None else min(read.as_of, page.watermark)
+        read.rows += parsed.seen
+    return read
+
+
+def _remembering(cursor: Cursor, refused: set[str], today: date) -> Cursor:
+    """The cursor with the paths that are not asked again today."""
+    return struct_replace(cursor, refused=tuple(sorted(refused)), refused_on=today if refused else None)
+
+
+async def _ask(batch: Batch, one: _List, parse: Parse, refused: set[str]) -> tuple[Request, Page, Parsed[Any]] | None:
+    """One list by the path that may be read; None: the user has no right to it, and the rest does without it.
+
+    What is refused by its first path is added to `refused`; what stands there is not asked by it. Raises AccessDenied where
+    no path may be read.
+    """
+    request, denied = one.ask(batch.company), None
+    if one.table not in refused:
+        try:
+            return request, *await batch.read(request, parse)
+        except AccessDenied as exc:
+            if not exc.right:
+                raise
+            denied = exc
+        refused.add(one.table)
+        batch.tally.errors -= 1  # what is read without it fails nothing
+    if one.again is None:
+        return None
+    again = one.again(batch.company)
+    try:
+        return again, *await batch.read(again, parse)
+    except NotFound:
+        if denied is None:  # this path was there before: the first one tells
+            return request, *await batch.read(request, parse)
+        raise denied from None
+
+
+def _say_refused(batch: Batch, table: str) -> None:
+    """That a list is read in another way, or not at all, is said once."""
+    action = {
+        "services": "GET /services/{company} is asked instead",
+        "staff": "GET /staff/{company} is asked instead",
+        "service_categories": f"services are kept without them: {lacking(table)}",
+    }[table]
+    emit(
+        _log, API_ASSUMPTION, **batch.where, assumption=f"the user may read GET /company/{{company}}/{table}",
+        action=action, endpoint=table,
+    )  # fmt: skip
 
 
 async def _rest(

@@ -17,7 +17,7 @@ from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan, Verdict
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
-from ycsync.sync.batch import SWEEP_SHARE, Batch, InFlight, Result, repeats, smaller_by, unfiltered, why_smaller
+from ycsync.sync.batch import SWEEP_SHARE, Batch, InFlight, Result, not_offered, repeats, smaller_by, unfiltered, why_smaller
 
 R = TypeVar("R")
 _log = get_logger(__name__)
@@ -43,10 +43,22 @@ class PagesBatch(ABC, Generic[R]):
     def parse(self, rows: Sequence[bytes]) -> Parsed[R]:
         """The rows of an answer."""
 
-    async def empty(self, ask: Ask) -> tuple[Page, Parsed[R]] | None:
-        """A page was answered with 404: a page without rows, or None where the list is to be read another way now."""
-        there = await self.batch.fetch(ep.company(self.batch.company))
-        return await self.really_empty(ask, there)
+    async def empty(self, ask: Ask) -> bool:
+        """Return whether a 404 may mean "none" here; else the list is to be read another way now.
+
+        Raises NotFound where there is no such list, or no such salon.
+        """
+        batch = self.batch
+        if await batch.pages.count(batch.company, self.stream):
+            # Rows that are stored are not called none while the list does not show one.
+            first = msgspec.structs.replace(self.scan, changed_after=None)
+            try:
+                await batch.fetch(self.request(Ask(1, 1), first))
+            except NotFound:
+                raise not_offered(batch) from None
+        else:
+            await batch.fetch(ep.company(batch.company))
+        return True
 
     async def began(self, parsed: Parsed[R]) -> None:
         """The first page of a reading came."""
@@ -86,8 +98,8 @@ class PagesBatch(ABC, Generic[R]):
                     except (Transient, Rejected) as exc:
                         self._smaller(exc)
                         break
-                    except NotFound:
-                        if (empty := await self.empty(ask)) is None:
+                    except NotFound as exc:
+                        if (empty := await self._nothing(ask, exc)) is None:
                             break
                         page, parsed = empty
                     flight.pop(task, None)
@@ -104,13 +116,20 @@ class PagesBatch(ABC, Generic[R]):
     async def _page(self, ask: Ask, scan: Scan) -> tuple[Page, Parsed[R]]:
         return await self.batch.read(self.request(ask, scan), self.parse)
 
-    async def really_empty(self, ask: Ask, there: Page) -> tuple[Page, Parsed[R]]:
-        """The page once more: one 404 is no proof that it has no rows. `there`: an answer that shows that there is a salon."""
-        self.batch.reread += 1
+    async def _nothing(self, ask: Ask, error: NotFound) -> tuple[Page, Parsed[R]] | None:
+        """A page without rows instead of a 404 that means "none"; None: read anew. For a delta that is looked at once a day."""
+        batch, delta = self.batch, self.scan.changed_after is not None and ask.page == 1
+        if delta and self.cursor.none_on == batch.today:
+            return batch.nothing(error), self.parse(())
+        if not await self.empty(ask):
+            return None
+        batch.reread += 1
         try:
-            return await self._page(ask, self.scan)
-        except NotFound:
-            return self.batch.nothing(there), self.parse(())
+            return await self._page(ask, self.scan)  # once is no proof
+        except NotFound as exc:
+            if delta:
+                self.cursor = msgspec.structs.replace(self.cursor, none_on=batch.today)
+            return batch.nothing(exc, 2), self.parse(())
 
     async def _absorb(self, ask: Ask, page: Page, parsed: Parsed[R]) -> bool:
         """Store one page; False when what was asked after it is void."""
@@ -122,6 +141,8 @@ class PagesBatch(ABC, Generic[R]):
         if before.longest == 0:
             before = msgspec.structs.replace(before, began=page.watermark)
             self._check_delta(parsed)
+            if before.changed_after is not None and not (page.absent or parsed.seen):
+                self.cursor = msgspec.structs.replace(self.cursor, none_on=None)  # "none" is not said with a 404 here
             await self.began(parsed)
         scan, verdict = scans.absorb(before, ask, parsed.ids, parsed.seen, page.total)
         self.scan = scan

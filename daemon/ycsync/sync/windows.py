@@ -27,6 +27,7 @@ from ycsync.sync.batch import (
     InFlight,
     Result,
     distinct,
+    not_offered,
     repeats,
     smaller_by,
     unfiltered,
@@ -96,6 +97,7 @@ class WindowsBatch(ABC, Generic[R]):
         self.cursor: Cursor = cursors.begin(before, self.stream, batch.now(), batch.zone, days, doubted=doubted)
         self.asked: dict[Window, int] = {}  # with which size each was asked last
         self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
+        self.there = False  # a 404 was answered, and the list is there
         self.result: Result | None = None
 
     @abstractmethod
@@ -130,7 +132,7 @@ class WindowsBatch(ABC, Generic[R]):
     @property
     def today(self) -> date:
         """The salon's date."""
-        return self.batch.now().astimezone(self.batch.zone).date()
+        return self.batch.today
 
     async def run(self) -> Result:
         """Read until the stream is proved or the batch's units are used up."""
@@ -166,24 +168,40 @@ class WindowsBatch(ABC, Generic[R]):
         return page, parsed, answer
 
     async def _page(self, window: Window, sweep: Sweep, number: int) -> tuple[Page, Parsed[R], Answer]:
-        page, parsed = await self._read(self.request(window, sweep, number))
+        delta = window.root and number == 1 and self.cursor.kind == "delta"
+        page, parsed = await self._read(self.request(window, sweep, number), delta=delta)
         return page, parsed, self._answer(window, sweep, page, parsed)
 
-    async def _read(self, request: Request) -> tuple[Page, Parsed[R]]:
-        """One answer; a 404 is one without rows, if the salon is there."""
+    async def _read(self, request: Request, *, delta: bool = False) -> tuple[Page, Parsed[R]]:
+        """One answer. A 404 is one without rows if the list is there; for a delta that is looked at once a day."""
         try:
             return await self.batch.read(request, self.parse)
-        except NotFound:
-            return await self.empty(request)
-
-    async def empty(self, request: Request) -> tuple[Page, Parsed[R]]:
-        """A page was answered with 404: a page without rows, unless the salon is gone. Raises NotFound."""
-        there = await self.batch.fetch(ep.company(self.batch.company))
+        except NotFound as exc:
+            if delta and self.cursor.none_on == self.today:
+                return self.batch.nothing(exc), self.parse(())
+            if not self.there:
+                await self._find_list()
         self.batch.reread += 1
         try:
             return await self.batch.read(request, self.parse)  # once is no proof
-        except NotFound:
-            return self.batch.nothing(there), self.parse(())
+        except NotFound as exc:
+            if delta:
+                self.cursor = msgspec.structs.replace(self.cursor, none_on=self.today)
+            return self.batch.nothing(exc, 2), self.parse(())
+
+    async def _find_list(self) -> None:
+        """Return where a 404 may mean "none". Raises NotFound where it means that there is no such list, or no such salon."""
+        batch = self.batch
+        if await batch.pages.count(batch.company, self.stream):
+            # Rows that are stored are not called none while the list does not show one.
+            first = msgspec.structs.replace(self.sweep, changed_after=None, size=1)
+            try:
+                await batch.fetch(self.request(Window(root=True), first, 1))
+            except NotFound:
+                raise not_offered(batch) from None
+        else:
+            await batch.fetch(ep.company(batch.company))
+        self.there = True
 
     def _steady(self, rows: Sequence[R], since: datetime | None = None) -> set[int]:
         """Rows unchanged since then, or since the sweep began. Those that have changed are in the delta that closes it."""
@@ -286,6 +304,8 @@ class WindowsBatch(ABC, Generic[R]):
         if window.root:
             self.sweep = msgspec.structs.replace(self.sweep, began=page.watermark)
             self._check_delta(parsed)
+            if self.cursor.kind == "delta" and not (page.absent or parsed.seen):
+                self.cursor = msgspec.structs.replace(self.cursor, none_on=None)  # "none" is not said with a 404 here
         before = self.sweep
         sweep, verdict = sweeps.absorb(before, window, answer, self.today)
         if verdict is Verdict.PROBE:
@@ -302,7 +322,7 @@ class WindowsBatch(ABC, Generic[R]):
                 batch.pass_started_at = page.observed_at
         pages: list[PageRows] = []
         if verdict is Verdict.WHOLE:
-            swept = self._swept(window, answer, parsed)
+            swept = None if page.absent else self._swept(window, answer, parsed)
             pages = [PageRows(self.stream, parsed.rows, parsed.rejects, page.observed_at, swept)]
         if sweep.lies and not before.lies:
             emit(_log, API_ASSUMPTION, **batch.where, assumption="total_count", action="pages are read to their end")
