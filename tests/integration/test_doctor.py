@@ -87,10 +87,10 @@ async def test_where_nothing_is_wrong_it_says_so_for_one_request_and_two_a_salon
     assert worse(found) == []
     assert well(found)
     said = {one.says for one in found}
-    assert "clients and visits of 3 of 3 salons may be read" in said
+    assert "every stream of 3 of 3 salons may be read" in said
     assert "schema yclients is up to date" in said
     assert "this machine's clock agrees with that of YCLIENTS" in said
-    assert site.simulator.report().requests == 1 + 2 * 3
+    assert site.simulator.report().requests == 1 + 5 * 3
     # It leaves nothing behind.
     connection = await asyncpg.connect(site.url)
     counts = await connection.fetchrow(
@@ -107,7 +107,7 @@ async def test_a_salon_that_the_list_does_not_name_is_asked_alone_as_the_service
     site.simulator.world.salons[4002].company["active"] = 0
     found = await site.look()
     assert worse(found) == []
-    assert any("clients and visits of 2 of 2 salons may be read" in one.says for one in found)
+    assert any("every stream of 2 of 2 salons may be read" in one.says for one in found)
 
 
 async def test_answers_without_a_count_are_no_trouble(site: Site) -> None:
@@ -117,7 +117,7 @@ async def test_answers_without_a_count_are_no_trouble(site: Site) -> None:
 
 async def test_only_so_many_salons_are_tried(site: Site) -> None:
     found = await site.look(most=1)
-    assert site.simulator.report().requests == 1 + 2
+    assert site.simulator.report().requests == 1 + 5
     assert any("1 of 1 salons may be read (3 there are; --salons N tries more)" in one.says for one in found)
 
 
@@ -152,6 +152,14 @@ async def no_rights_to_clients(site: Site) -> None:
 
 async def no_rights_to_visits(site: Site) -> None:
     site.simulator.fail_next("403", 9, "/records/4003")
+
+
+async def no_rights_to_staff(site: Site) -> None:
+    site.simulator.world.salons[4002].refuses = {"staff", "staff (second path)"}
+
+
+async def no_rights_to_categories(site: Site) -> None:
+    site.simulator.world.salons[4002].refuses = {"staff", "services", "service_categories"}
 
 
 async def lapsed_licence(site: Site) -> None:
@@ -309,8 +317,10 @@ BROKEN: dict[Break, tuple[str, str, str]] = {
     other_user_token: ("tokens", "the user token is not accepted", ""),
     other_partner_token: ("tokens", "the partner token is not accepted", ""),
     bad_token: ("config", "YCLIENTS_USER_TOKEN: holds characters that no token has", "config check"),
-    no_rights_to_clients: ("salons", "salon 4002, clients: the user of the token has no rights", ""),
-    no_rights_to_visits: ("salons", "salon 4003, records: the user of the token has no rights", ""),
+    no_rights_to_clients: ("salons", "salon 4002, clients: no right to read clients (HTTP 403)", "«Клиентская база»"),
+    no_rights_to_visits: ("salons", "salon 4003, records: no right to read visits (HTTP 403)", "«Журнал записи»"),
+    no_rights_to_staff: ("salons", "salon 4002, staff: no right to read staff (HTTP 403)", "«Сотрудники»"),
+    no_rights_to_categories: ("salons", "salon 4002, service_categories: no right to read service categories", "«Услуги»"),
     lapsed_licence: ("salons", "salon 4001, clients: the salon's YCLIENTS licence has lapsed", ""),
     no_salon: ("tokens", "manages no active salon", "Give its user access"),
     yclients_down: ("tokens", "HTTP 503", "Try again"),
@@ -413,7 +423,7 @@ async def test_before_the_first_start_its_requests_are_counted_for_the_service_t
         "select count(*) from yclients.limiter_slots where kind = 60 and used_at > now() - interval '1 minute'"
     )
     await connection.close()
-    assert counted == site.simulator.report().requests == 1 + 2 * 2
+    assert counted == site.simulator.report().requests == 1 + 5 * 2
 
 
 async def test_several_addresses_that_fail_in_several_ways_are_no_success(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -474,7 +484,7 @@ async def test_the_command_prints_it_for_people_and_for_programs(site: Site) -> 
 
     code, out, err = await call()
     assert (code, err) == (1, "")
-    assert "FAIL  salons    salon 4003, records: the user of the token has no rights here." in out
+    assert "FAIL  salons    salon 4003, records: no right to read visits (HTTP 403)" in out
     assert "1 thing to mend, " in out
     site.simulator.heal()
     code, out, err = await call("--json")

@@ -1,4 +1,4 @@
-"""A list without rows that is answered with 404, or with `success: false`: an answer like any other, and no word to delete by."""
+"""A list without rows that is answered with 404 or with `success: false`: an answer like any other, no word to delete by."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from support.agree import of_turns
 from support.cases import tried
 from support.house import assert_equal
 from support.turns import Turns, open_turns
-from ycsync.simulator.server import Seen
+from ycsync.simulator.report import Seen
 
 NEWER = "streams: {schedules: 1h, goods: 1h, goods_operations: 1h, transactions: 1h}"
 WAYS: list[dict[str, Any]] = [{"empty_as_404": True}, {"empty_as_200": True}]
@@ -82,8 +82,7 @@ async def test_goods_operations_and_payments_that_did_not_change_are_no_lost_lis
             assert rows
         await turns.turn()
         await turns.settle()
-        ages = "update yclients.sync_status set cursor = jsonb_set(cursor, '{since}', '\"2030-01-01T00:00:00Z\"') where stream = any ($1)"
-        await turns.house.database.execute(ages, ["goods", "goods_operations", "transactions"])
+        await turns.settle("goods", "goods_operations", "transactions")
         await turns.turn()
         voices = await of_turns(turns)
         assert voices.codes() == {}

@@ -263,6 +263,7 @@ class _Call:
     """The least of a request that the lists look at."""
 
     def __init__(self, company: int) -> None:
+        self.method = "GET"
         self.numbers = (company,)
         self.path = f"/company/{company}"
 

@@ -48,12 +48,13 @@ class Turns:
                 await asyncio.sleep(0.01)
         await self._all("due_at = now() + interval '1 hour'")
 
-    async def settle(self) -> None:
+    async def settle(self, *streams: str) -> None:
         """What was changed last is long ago: a delta finds nothing."""
         await self.house.database.execute(
             f"update {self.house.database.schema}.sync_status "
             "set cursor = jsonb_set(cursor, '{since}', to_jsonb(now() + interval '1 day')) "
-            "where cursor ? 'since' and stream in ('clients', 'records')"
+            "where cursor ? 'since' and stream = any ($1)",
+            list(streams or ("clients", "records")),
         )
 
     async def _all(self, what: str) -> None:

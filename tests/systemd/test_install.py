@@ -220,7 +220,7 @@ def test_a_doctor_before_the_first_start_and_the_start_right_after_it_stay_below
     machine.systemctl("reset-failed", check=False)
     machine.systemctl("clean", "--what=state", "ycsync")
     machine.simulate()
-    assert "clients and visits of 1 of 1 salons may be read" in machine.run("ycsync", "doctor").stdout
+    assert "every stream of 1 of 1 salons may be read" in machine.run("ycsync", "doctor").stdout
     machine.systemctl("start", "ycsync")
     machine.until_complete()
     machine.systemctl("stop", "simulator")

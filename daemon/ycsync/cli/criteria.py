@@ -8,8 +8,10 @@ from typing import Any
 
 from ycsync.cli.output import number
 from ycsync.config import Settings
+from ycsync.errors import NO_RIGHT
 from ycsync.model.streams import DECLARED
 from ycsync.service.standing import Judged, judge, wanted_companies
+from ycsync.service.verdict import cause
 from ycsync.store.report import Audit
 
 MOST_ERRORS = 0.02
@@ -71,7 +73,9 @@ def _complete(audit: Audit, judged: tuple[Judged, ...], wanted: tuple[int, ...],
             reasons.append(f"salon {company}: switched off")
             continue
         proved += one.row.done
-        if one.row.last_success_at is None:
+        if (lacks := _lacks(one)) is not None:
+            reasons.append(f"salon {company}: {lacks}")
+        elif one.row.last_success_at is None:
             reasons.append(f"salon {company}: not proved, {number(one.row.done)} of {_expected(one)}")
         elif one.row.error_code is not None:
             reasons.append(f"salon {company}: {one.row.error_code}")
@@ -80,6 +84,11 @@ def _complete(audit: Audit, judged: tuple[Judged, ...], wanted: tuple[int, ...],
         elif live != one.row.done and not one.row.working:
             reasons.append(f"salon {company}: {number(live)} in the database, {number(one.row.done)} proved")
     return reasons, held, proved
+
+
+def _lacks(one: Judged) -> str | None:
+    """The right that a stream lacks, if it stopped for that: the first words of its error."""
+    return cause(one).partition(". ")[0] if one.row.error_code == NO_RIGHT else None
 
 
 def _expected(one: Judged) -> str:
@@ -211,7 +220,7 @@ def _stability(audit: Audit, judged: tuple[Judged, ...]) -> Criterion:
         f"{batches.denied} denied; {audit.stuck} stuck; streams not complete and fresh: {len(old)}; "
         f"{services or 'no'} service{'s' if services > 1 else ''} running"
     )
-    reasons = [f"salon {one.row.company}, {one.row.stream}: {one.state}" for one in old]
+    reasons = [f"salon {one.row.company}, {one.row.stream}: {', '.join(filter(None, (one.state, _lacks(one))))}" for one in old]
     # A restart or an outage that was recovered from is not instability; a loop of them is.
     bad = batches.failed + batches.lost + batches.denied
     if bad > RECOVERED:

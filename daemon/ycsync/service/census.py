@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from ycsync.api import Api, Page, Tally
 from ycsync.api import endpoints as ep
 from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.model import parse_companies
+from ycsync.model.declared import Paging
+from ycsync.model.streams import DECLARED
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
@@ -64,10 +67,57 @@ async def visits(api: Api, company: int, tries: int) -> int:
     return _counted(await _visits(api, company, tries), company, "records")
 
 
-async def readable(api: Api, company: int, tries: int) -> None:
-    """Asks for a client and a visit of the salon. Raises ApiError: AccessDenied when the token's user may not read them."""
-    await _clients(api, company, tries)
-    await _visits(api, company, tries)
+async def refused(api: Api, company: int, streams: Iterable[str], tries: int) -> list[AccessDenied]:
+    """Ask for a row of each list of the salon's streams; returns the rights that lack.
+
+    Staff and services have a second path each, as the service reads them. Raises ApiError: AccessDenied where the whole salon
+    is refused.
+    """
+    found: list[AccessDenied] = []
+    for ways in (way for stream in streams for way in _ways(company, stream)):
+        try:
+            await _first_of(api, ways, tries)
+        except NotFound:
+            continue  # "none": it says nothing of rights
+        except AccessDenied as error:
+            if not error.right:
+                raise
+            found.append(error)
+    return found
+
+
+def _ways(company: int, stream: str) -> list[tuple[ep.Request, ...]]:
+    """The smallest requests that show whether a stream may be read: of each of its lists the paths, in turn."""
+    today = datetime.now(UTC).date()
+    match stream:
+        case "clients":
+            return [(ep.clients(company, Ask(1, 1), None), ep.clients_search(company, Ask(1, 1)))]
+        case "records":
+            return [(ep.records(company, Window(), 1),)]
+        case "staff":
+            return [(ep.staff(company), ep.staff_again(company))]
+        case "services":
+            return [(ep.services(company), ep.services_again(company)), (ep.service_categories(company),)]
+        case _ if stream in DECLARED:
+            declared = DECLARED[stream]
+            page, day = None if declared.paging is Paging.ANSWER else (1, 1), None if declared.paging is Paging.PAGES else today
+            return [(ep.declared(declared, company, page=page, first=day, last=day),)]
+    return []
+
+
+async def _first_of(api: Api, ways: tuple[ep.Request, ...], tries: int) -> Page:
+    """The answer by the first path that may be read. Raises what the first path was answered with."""
+    first: ApiError | None = None
+    for request in ways:
+        try:
+            return await api.fetch(request, Tally(), tries=tries)
+        except (NotFound, AccessDenied) as error:
+            # What is refused may be read by a second path of the same list; another list is read where this one is no more.
+            if isinstance(error, AccessDenied) and not (error.right and ways[-1].endpoint == request.endpoint):
+                raise
+            first = first or error
+    assert first is not None
+    raise first
 
 
 async def _clients(api: Api, company: int, tries: int) -> Page:

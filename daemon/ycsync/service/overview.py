@@ -11,6 +11,7 @@ from typing import Any
 from ycsync import __version__
 from ycsync.api import Attempt
 from ycsync.config import Settings
+from ycsync.errors import NO_RIGHT
 from ycsync.metrics import Metrics, State, Told
 from ycsync.service import gauges
 from ycsync.service import standing as view
@@ -154,10 +155,12 @@ class Overview:
             if one.row.company and one.state != "off":
                 by_salon.setdefault(one.row.company, []).append(one)
         states = {company: {one.state for one in judged} for company, judged in by_salon.items()}
-        stopped = sum(1 for found in states.values() if "stopped" in found)
+        lacking = {one.row.company for one in self._judged if one.state == "stopped" and one.row.error_code == NO_RIGHT}
+        lacking -= {one.row.company for one in self._judged if one.state == "stopped" and one.row.error_code != NO_RIGHT}
+        stopped = sum(1 for company, found in states.items() if "stopped" in found and company not in lacking)
         filling = [c for c, found in states.items() if found & {"filling", "waiting"} and "stopped" not in found]
         stale = sum(1 for found in states.values() if "stale" in found and not found & {"filling", "waiting", "stopped"})
-        complete = len(states) - len(filling) - stopped - stale
+        complete = len(states) - len(filling) - stopped - stale - len(lacking)
         parts = [f"{len(states)} salon{'' if len(states) == 1 else 's'}, {complete} complete"]
         if filling:
             parts.append(self._filling([one for company in filling for one in by_salon[company]], len(filling)))
@@ -165,6 +168,8 @@ class Overview:
             parts.append(f"{stale} stale")
         if stopped:
             parts.append(f"{stopped} stopped")
+        if lacking:
+            parts.append(f"{len(lacking)} without a right")
         return parts
 
     def _filling(self, judged: list[Judged], salons: int) -> str:

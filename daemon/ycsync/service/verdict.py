@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from ycsync.config import STREAMS, Settings
+from ycsync.errors import NO_RIGHT
 from ycsync.service.standing import REASONS, Judged, fresh_for
 
 MOST = 6
@@ -130,17 +131,19 @@ def _of_all(lost: datetime | None, unread: datetime | None, refused: Refused | N
 
 def salons_troubles(judged: Sequence[Judged], settings: Settings) -> list[Trouble]:
     """What is wrong with salons: those with one cause are one trouble, told by the salon that has it longest."""
-    groups: dict[tuple[str, str], list[Judged]] = {}
+    groups: dict[tuple[str, str, str], list[Judged]] = {}
     listed = any(one.row.company == 0 and one.state == "fresh" for one in judged)
-    stopped = {one.row.company for one in judged if one.state == "stopped"}
+    stopped = {one.row.company for one in judged if one.state == "stopped" and one.row.error_code != NO_RIGHT}
     for one in judged:
         if one.row.company in stopped and one.state != "stopped":
             continue  # it says why already
         if (kind := _kind(one, listed)) is not None:
-            groups.setdefault((kind, one.row.error_code or ""), []).append(one)
+            # A right lacks to one stream: each says which.
+            stream = one.row.stream if one.row.error_code == NO_RIGHT else ""
+            groups.setdefault((kind, one.row.error_code or "", stream), []).append(one)
     order = ("stopped", "stale", "failing", "unlisted")
     found = []
-    for (kind, _), members in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), -len(item[1]))):
+    for (kind, *_), members in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), -len(item[1]))):
         since, _, first = min(((_since(one, kind, settings), n, one) for n, one in enumerate(members)), key=_earliest)
         more = len({one.row.company for one in members}) - 1
         found.append(Trouble(_what(first, kind), _todo(first, kind), since, more))
@@ -181,7 +184,7 @@ def _what(one: Judged, kind: str) -> str:
     if kind == "unlisted":
         return f"{where} is not among those that YCLIENTS lists"
     said = f": {cause(one)}" if one.row.last_error else ""
-    if kind == "stopped" and said:
+    if kind == "stopped" and said and one.row.error_code != NO_RIGHT:
         return f"{where} is stopped{said}"
     is_what = {"stopped": "is stopped", "stale": "is stale", "failing": "fails"}[kind]
     return f"{where}, {one.row.stream}, {is_what}{said}" if one.row.company else f"{where} {is_what}{said}"
@@ -195,6 +198,8 @@ def _todo(one: Judged, kind: str) -> str:
         return "Its requests are held: `ycsync resume`."
     if kind == "unlisted" or one.row.error_code == "notfound":
         return "Is its number right in `companies:` of config.yaml, and may the user of the token manage it?"
+    if one.row.error_code == NO_RIGHT:
+        return "Ask the salon's owner for this right. The salon's other streams go on; it is tried again every hour."
     if kind == "stopped":
         return "What the message says. The other salons go on; it is tried again by itself from time to time."
     if one.row.error_code == "transient":

@@ -43,8 +43,8 @@ class _List:
 
 _LISTS: dict[str, tuple[_List, ...]] = {
     "services": (
-        _List("service_categories", ep.service_categories, parse_service_categories),
         _List("services", ep.services, parse_services, ep.services_again),
+        _List("service_categories", ep.service_categories, parse_service_categories),
     ),
     "staff": (_List("staff", ep.staff, parse_staff, ep.staff_again),),
 }
@@ -99,7 +99,10 @@ async def run(batch: Batch) -> Result:
 async def _read(batch: Batch, before: Cursor) -> _Read:
     """All lists of the stream, each by the path that may be read."""
     read = _Read(refused=set(before.refused) if before.refused_on == batch.today else set())
-    for one in _LISTS[batch.claim.stream]:
+    lists = _LISTS[batch.claim.stream]
+    if batch.claim.phase == "stopped":  # where one list may be read again, so may be the others
+        read.refused -= {one.table for one in lists if one.again is None}
+    for one in lists:
         table, parse = one.table, partial(one.parse, CompanyId(batch.company))
         try:
             answer = await _ask(batch, one, parse, read.refused)

@@ -142,7 +142,7 @@ async def _api(loaded: Loaded, looked: Looked) -> AsyncIterator[Api]:
 
 
 async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> Findings:
-    """What the tokens open: the list of salons, and of each of the first `most` its clients and its visits."""
+    """What the tokens open: the list of salons, and of each of the first `most` every list of the streams that are on."""
     if 0 in looked.paused:
         return [Finding("tokens", "skipped", "no request may leave: `ycsync pause` holds them")]
     if not (looked.usable or looked.fresh):
@@ -172,7 +172,15 @@ async def rights(loaded: Loaded, looked: Looked, most: int, within_s: float) -> 
         # A salon that the list does not name may be reached all the same: those first.
         chosen = sorted((one for one in wanted if one not in looked.paused), key=lambda one: one in managed.salons)[:most]
         unlisted = frozenset(chosen) - managed.salons.keys()
-        return [*clock(managed.server_time), said, *enough, *await _salons(api, chosen, unlisted, len(wanted), within_s)]
+        on = [stream for stream, cadence in settings.streams.items() if cadence is not None]
+        salons_found = await _salons(api, chosen, unlisted, len(wanted), within_s, on)
+        return [*clock(managed.server_time), said, *enough, *salons_found]
+
+
+def _lacks(error: AccessDenied) -> Finding:
+    """A right that lacks. Without the categories the services are complete."""
+    says, _, remedy = str(error).partition(". ")
+    return Finding("salons", "warn" if ", service_categories: " in says else "fail", says, remedy)
 
 
 def clock(server_time: datetime | None) -> Findings:
@@ -186,7 +194,9 @@ def clock(server_time: datetime | None) -> Findings:
     return [Finding("clock", "warn", says, "Set it by the network's time: timedatectl shows whether that is on.")]
 
 
-async def _salons(api: Api, chosen: Sequence[int], unlisted: Set[int], of: int, within_s: float) -> Findings:
+async def _salons(
+    api: Api, chosen: Sequence[int], unlisted: Set[int], of: int, within_s: float, streams: Sequence[str]
+) -> Findings:
     places = asyncio.Semaphore(AT_ONCE)
 
     async def one(company: int) -> Findings:
@@ -199,24 +209,24 @@ async def _salons(api: Api, chosen: Sequence[int], unlisted: Set[int], of: int, 
                             "Give the token's user access to it in YCLIENTS, or take it out of `companies` in config.yaml.",
                         )
                     ]  # fmt: skip
-                await census.readable(api, company, 2)
+                return [_lacks(one) for one in await census.refused(api, company, streams, 2)]
             except AccessDenied as error:
                 return [Finding("salons", "fail", str(error))]
             except ApiError as error:
                 return [Finding("salons", "warn", str(error), AGAIN)]
-            return []
 
     tasks = [asyncio.create_task(one(company)) for company in chosen]
     try:
         done, waiting = await asyncio.wait(tasks, timeout=within_s) if tasks else (set(), set())
-        bad = [finding for task in tasks if task in done for finding in task.result()]
+        results = [task.result() for task in tasks if task in done]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     rest = f" ({of} there are; --salons N tries more)" if of > len(chosen) else ""
-    says = f"clients and visits of {len(done) - len(bad)} of {len(chosen)} salons may be read{rest}"
-    found = [*bad, Finding("salons", "ok", says)] if len(done) > len(bad) else bad
+    found = [finding for result in results for finding in result]
+    if good := sum(not result for result in results):
+        found.append(Finding("salons", "ok", f"every stream of {good} of {len(chosen)} salons may be read{rest}"))
     if waiting:
         says = f"{len(waiting)} salons were not tried within {within_s:.0f} s: the running service uses the limit too"
         found.append(Finding("salons", "skipped", says))
