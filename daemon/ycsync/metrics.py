@@ -33,7 +33,7 @@ ENDPOINTS = (
 )  # fmt: skip
 QUEUED = "hooks"  # what webhooks told is fetched in batches too, though it is no stream
 HOOK_RESULTS = ("queued", "ignored", "refused", "lost", "strange")
-REQUEST_OUTCOMES = ("ok", "throttled", "transient", "denied", "missing", "rejected")
+REQUEST_OUTCOMES = ("ok", "none", "throttled", "transient", "denied", "missing", "rejected")
 BATCH_OUTCOMES = ("more", "turn", "proved", "failed", "denied", "stopped", "fenced", "lost")
 EFFECTS = ("inserted", "changed", "deleted", "quarantined")
 STATES = ("fresh", "stale", "filling", "waiting", "stopped", "off")

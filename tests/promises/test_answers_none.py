@@ -43,8 +43,13 @@ async def test_a_quiet_cycle_costs_two_requests_and_no_error(database_url: str, 
         await turns.turn()
         await turns.settle()
         await quiet(turns)
+        turns.house.api._observe = turns.overview.attempt  # the status page and /metrics count no error either
         for _ in range(3):
             assert len(await quiet(turns)) == 2
+        assert (turns.overview._counts["requests"], turns.overview._counts["errors"]) == (
+            6,
+            0,
+        )
         voices = await of_turns(turns)
         voices.agree(True)
         assert voices.verified, voices.told["verify"]

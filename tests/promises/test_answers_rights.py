@@ -101,7 +101,7 @@ async def test_categories_that_may_not_be_read_leave_the_services_complete(
 
 @pytest.mark.parametrize(("endpoint", "stream", "right"), [
     ("records", "records", "Журнал записи"), ("clients", "clients", "Клиентская база"),
-])  # fmt: skip
+], ids=["visits", "clients"])  # fmt: skip
 async def test_visits_or_clients_that_may_not_be_read_stop_alone(
     database_url: str, endpoint: str, stream: str, right: str
 ) -> None:

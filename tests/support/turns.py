@@ -48,6 +48,15 @@ class Turns:
                 await asyncio.sleep(0.01)
         await self._all("due_at = now() + interval '1 hour'")
 
+    async def due(self, salons: str) -> None:
+        """The time has come for all streams of the salons whose numbers begin so; what follows goes by its own times."""
+        await self.house.database.execute(
+            f"update {self.house.database.schema}.sync_status set due_at = now() where company_id::text like $1 || '%' "
+            "and due_at is not null and claimed_by is null and stream <> 'hooks'",
+            salons,
+        )
+        self.scheduler.wake()
+
     async def settle(self, *streams: str) -> None:
         """What was changed last is long ago: a delta finds nothing."""
         await self.house.database.execute(

@@ -64,7 +64,7 @@ def test_what_only_the_database_knows_is_absent_until_it_was_read() -> None:
 
 
 def test_the_labels_known_beforehand_are_those_that_come() -> None:
-    assert set(get_args(Kind)) == set(metrics.REQUEST_OUTCOMES)
+    assert {*get_args(Kind), "none"} == set(metrics.REQUEST_OUTCOMES)
     assert set(get_args(Judgement)) == set(metrics.STATES)
     made = {
         endpoints.companies(1, 1).endpoint,
@@ -77,10 +77,11 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
         endpoints.record(1, 1).endpoint,
         endpoints.hooks_settings(1).endpoint,
         *(getattr(endpoints, name)(CompanyId(1)).endpoint for name in ("company", "services", "service_categories", "staff")),
+        *(getattr(endpoints, f"{name}_again")(CompanyId(1)).endpoint for name in ("services", "staff")),  # second paths
     }
     assert made == set(metrics.ENDPOINTS) - {"auth"}
     functions = inspect.getmembers(endpoints, lambda one: inspect.isfunction(one) and one.__module__ == endpoints.__name__)
-    assert len(functions) == len(made) - len(DECLARED) + 1
+    assert len(functions) == len(made) - len(DECLARED) + 1 + 2
 
 
 def test_a_throttle_is_counted_as_it_comes() -> None:

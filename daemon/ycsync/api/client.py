@@ -221,13 +221,16 @@ class Api:
         ):
             # It is no row: to take it for one of a list would prove that nothing else is there.
             answer = replace(answer, outcome=Outcome("transient", f"HTTP {answer.status} with something that is no row"))
-        self._observe(Attempt(request.endpoint, answer.outcome.kind, answer.status, answer.seconds))
+        none = request.none and answer.outcome.kind == "missing"
+        self._observe(Attempt(request.endpoint, "none" if none else answer.outcome.kind, answer.status, answer.seconds))
         if answer.status:
             self._hanging.discard(request.company)
         elif answer.timed_out:
             self._hanging.add(request.company)
         if answer.seconds < RELAX_S:
             self._slow.discard(request.company)
+        if none:
+            return answer, Page(answer.granted_at, (), 0, answer.server_time, answer.seconds, absent=True)
         if answer.outcome.kind != "ok" or answer.envelope is None:
             return answer, None
         envelope = answer.envelope

@@ -28,6 +28,7 @@ class Request:
     params: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     keyless: bool = False  # the answer is no row: it has no id
+    none: bool = False  # a 404 is known to mean that nothing is there: it is an answer, see Page.absent
 
     @property
     def method(self) -> str:

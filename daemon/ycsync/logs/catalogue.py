@@ -174,8 +174,8 @@ API_RETRY = Event(
     "Nothing, unless `batch.failed` follows.",
 )  # fmt: skip
 API_DENIED = Event(
-    "api.denied", "error", "401, 402 or 403: this salon stops, the others go on", ("status",),
-    "What the error says: a new token, the licence, or a right of the user. `ycsync doctor` tries all salons.",
+    "api.denied", "error", "401, 402 or 403: what it is about stops (the salon, or one stream), the rest goes on", ("status",),
+    "What the error says: a new token, the licence, or a right to ask the owner for. `ycsync doctor` tries all.",
 )  # fmt: skip
 API_ASSUMPTION = Event(
     "api.assumption", "warning", "the server is not as assumed; `action` says what was done instead",

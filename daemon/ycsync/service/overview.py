@@ -43,7 +43,7 @@ class Overview:
     def attempt(self, attempt: Attempt) -> None:
         """One request went as it did."""
         self._counts["requests"] += 1
-        self._counts["errors"] += attempt.outcome not in ("ok", "throttled")
+        self._counts["errors"] += attempt.outcome not in ("ok", "none", "throttled")
         self.metrics.request(attempt.endpoint, attempt.outcome, attempt.seconds)
 
     def batch(self, claim: Claim, totals: BatchTotals, seconds: float) -> None:

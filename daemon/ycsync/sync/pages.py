@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 import msgspec
@@ -98,8 +99,8 @@ class PagesBatch(ABC, Generic[R]):
                     except (Transient, Rejected) as exc:
                         self._smaller(exc)
                         break
-                    except NotFound as exc:
-                        if (empty := await self._nothing(ask, exc)) is None:
+                    except NotFound:
+                        if (empty := await self._nothing(ask)) is None:
                             break
                         page, parsed = empty
                     flight.pop(task, None)
@@ -114,20 +115,23 @@ class PagesBatch(ABC, Generic[R]):
         return self.result is not None
 
     async def _page(self, ask: Ask, scan: Scan) -> tuple[Page, Parsed[R]]:
-        return await self.batch.read(self.request(ask, scan), self.parse)
+        none = self._is_delta(ask, scan) and self.cursor.none_on == self.batch.today
+        return await self.batch.read(replace(self.request(ask, scan), none=none), self.parse)
 
-    async def _nothing(self, ask: Ask, error: NotFound) -> tuple[Page, Parsed[R]] | None:
+    @staticmethod
+    def _is_delta(ask: Ask, scan: Scan) -> bool:
+        return ask.page == 1 and scan.changed_after is not None
+
+    async def _nothing(self, ask: Ask) -> tuple[Page, Parsed[R]] | None:
         """A page without rows instead of a 404 that means "none"; None: read anew. For a delta that is looked at once a day."""
-        batch, delta = self.batch, self.scan.changed_after is not None and ask.page == 1
-        if delta and self.cursor.none_on == batch.today:
-            return batch.nothing(error), self.parse(())
+        batch = self.batch
         if not await self.empty(ask):
             return None
         batch.reread += 1
         try:
             return await self._page(ask, self.scan)  # once is no proof
         except NotFound as exc:
-            if delta:
+            if self._is_delta(ask, self.scan):
                 self.cursor = msgspec.structs.replace(self.cursor, none_on=batch.today)
             return batch.nothing(exc, 2), self.parse(())
 

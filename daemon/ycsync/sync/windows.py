@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Generic, Protocol, TypeVar
 
@@ -175,10 +175,8 @@ class WindowsBatch(ABC, Generic[R]):
     async def _read(self, request: Request, *, delta: bool = False) -> tuple[Page, Parsed[R]]:
         """One answer. A 404 is one without rows if the list is there; for a delta that is looked at once a day."""
         try:
-            return await self.batch.read(request, self.parse)
-        except NotFound as exc:
-            if delta and self.cursor.none_on == self.today:
-                return self.batch.nothing(exc), self.parse(())
+            return await self.batch.read(replace(request, none=delta and self.cursor.none_on == self.today), self.parse)
+        except NotFound:
             if not self.there:
                 await self._find_list()
         self.batch.reread += 1
