@@ -1,3 +1,7 @@
+-- name: lock
+-- No page of the stream commits until this transaction ends. $1 company, $2 stream, $3 version.
+select version from @schema.sync_status where company_id = $1 and stream = $2 and version = $3 for update
+
 -- name: fence
 -- A page that is under way was read by the former zone: it must not commit any more. $1 company, $2 stream, $3 version.
 update @schema.sync_status set version = version + 1 where company_id = $1 and stream = $2 and version = $3 returning version
@@ -62,7 +66,9 @@ where t.company_id = $1 and t.id = n.id and ({stored}) is distinct from ({incomi
 
 -- name: settle
 -- The stream's times are all those of the zone $4. $1 company, $2 stream, $3 version, $5 the cursor from now on.
-update @schema.sync_status set zone = $4, cursor = $5::text::jsonb, version = version + 1
+-- A stream that has not begun has no page that could be under way.
+update @schema.sync_status
+set zone = $4, cursor = $5::text::jsonb, version = version + case when $5::text is null then 0 else 1 end
 where company_id = $1 and stream = $2 and version = $3
 returning version
 

@@ -75,10 +75,11 @@ class Zones:
         Raises Fenced, DatabaseUnavailable or DatabaseError; then nothing was changed.
         """
         async with self._database.transaction() as connection:
-            version = await self._advanced(connection, self._sql["fence"], company, stream, version)
+            await self._advanced(connection, self._sql["lock"], company, stream, version)
             rows = await connection.fetch(self._sql["slice"].replace("{table}", stream), company, after, SLICE)
             if not rows:
                 return Slice(version, None)
+            version = await self._advanced(connection, self._sql["fence"], company, stream, version)
             ids = [row["id"] for row in rows]
             changed, odd = await self._recompute(connection, company, stream, after, ids, zone)
             for place in range(0, len(odd), PAYLOADS):
