@@ -312,6 +312,86 @@ async def test_an_older_page_does_not_bring_a_deleted_row_back(store: Store) -> 
     assert 50 in await live(store)
 
 
+async def test_a_deletion_is_stamped_when_it_is_committed(store: Store) -> None:
+    """Who looked in between at what changed finds it afterwards."""
+    await fill(store)
+    await store.put("clients", sweep_page(*range(1, 50), minutes=5))
+    looked = await store.database.fetchval("select clock_timestamp()")
+    await store.put("clients", end_of_sweep=WHOLE)
+    row = (await store.rows("clients"))[50]
+    assert row["deleted_at"] == at(5)
+    assert row["observed_at"] > looked
+
+
+@pytest.mark.parametrize(("minutes", "lives"), [(4, False), (6, True)])
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_page_wins_over_a_sweep_that_missed_the_row_before_it(
+    store: Store, database_url: str, minutes: float, lives: bool, waits: bool
+) -> None:
+    """The sweep missed the row at 5 and commits now; the other stream's page left in between, or before, and commits last."""
+    await fill(store)
+    await store.put("clients", sweep_page(*range(1, 50), minutes=5))
+    other = store.pages.commit(store.advance("records", 0), [clients(client(50, name="здесь"), minutes=minutes)])
+    if waits:  # two connections: the page's upsert waits for the sweep's row, and then looks at it again
+        apply = store.database.statements("pages.sql")["sweep_apply"].replace("{table}", "clients").replace("{doubted}", "")
+        sweeping = await asyncpg.connect(database_url)
+        try:
+            async with sweeping.transaction():
+                assert await sweeping.execute(apply, SALON, "clients") == "UPDATE 1"
+                task = asyncio.create_task(other)
+                while not await store.database.fetchval("select count(*) from pg_locks where not granted"):
+                    assert not task.done(), "the page did not wait"
+                    await asyncio.sleep(0.01)
+            await task
+        finally:
+            await sweeping.close()
+    else:
+        assert (await store.put("clients", end_of_sweep=WHOLE)).deleted == 1
+        await other
+    assert (50 in await live(store)) is lives
+    assert (await store.rows("clients"))[50]["observed_at"] == at(6) or not lives
+
+
+async def test_a_page_never_revives_what_a_later_page_showed_as_deleted(store: Store) -> None:
+    """Deleted at 1, changed while deleted at 8: a page of 6 on which it lived is older than what is known."""
+    await store.put("records", PageRows("records", [record(1, deleted=True, status="cancelled")], (), at(1)))
+    again = record(1, deleted=True, status="cancelled", comment="ещё")
+    await store.put("records", PageRows("records", [again], (), at(8)))
+    await store.put("records", PageRows("records", [record(1, status="waiting")], (), at(6)))
+    row = (await store.rows("records"))[1]
+    assert (row["status"], row["deleted_at"]) == ("cancelled", at(1))
+    await store.put("records", PageRows("records", [record(1, status="waiting")], (), at(9)))
+    assert (await store.rows("records"))[1]["deleted_at"] is None
+
+
+async def test_a_list_that_lacks_a_salon_is_stamped_when_it_is_committed(store: Store) -> None:
+    await Work(store.database).ensure([0], ["companies"])
+    await store.database.execute(
+        "insert into yclients.companies select n, 'Salon', 'UTC', '', true, '{}', null, $1 from generate_series(1, 9) n", at(0)
+    )
+    begun = await store.database.fetchval("select clock_timestamp()")
+    end = EndOfSweep((), 0.10, salons=tuple(range(1, 9)), observed_at=at(5))
+    advance = Advance(0, "companies", 0, "{}", "live", 8, 8, 1)
+    assert (await store.pages.commit(advance, end_of_sweep=end)).deleted == 1
+    row = (await store.rows("companies"))[9]
+    assert row["deleted_at"] == at(5)
+    assert row["observed_at"] > begun
+
+
+async def test_what_a_read_confirmed_to_be_gone_is_stamped_when_it_is_committed(store: Store) -> None:
+    await fill(store)
+    begun = await store.database.fetchval("select clock_timestamp()")
+    async with store.database.transaction() as connection:
+        assert await store.pages.hooks.gone(connection, SALON, "clients", {50: at(5)}) == 1
+    row = (await store.rows("clients"))[50]
+    assert row["deleted_at"] == at(5)
+    assert row["observed_at"] > begun
+    await store.put("clients", clients(client(50), minutes=4))
+    assert 50 not in await live(store)
+    await store.put("clients", clients(client(50), minutes=6))
+    assert 50 in await live(store)
+
+
 async def test_dates_sweep_only_what_stands_in_their_window(store: Store) -> None:
     rows = [record(n, minutes=60 * n) for n in range(1, 31)]
     await store.put("records", PageRows("records", rows, (), at(0)))

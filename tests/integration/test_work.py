@@ -185,6 +185,7 @@ async def test_a_silent_worker_of_another_machine_is_given_up_after_a_while(data
     # Its requests may be under way: their slots stay until their leases end.
     assert await database.fetchval("select free_at > now() + interval '15 s' from yclients.limiter_slots")
     (again,) = await work.claim(me, 9, STREAMS)
+    assert again.version > claim.version, "a page that it reads still commits no more"
     assert not await work.beat(other)
     # When it comes back it can neither finish nor fail what is another's now.
     await work.finish(claim, other, 0.0)

@@ -94,8 +94,9 @@ select id from @schema.{table} where company_id = $1 and deleted_at is null and 
 order by observed_at desc limit 1
 
 -- name: gone
--- A read confirmed that these are not there any more. $1 company, $2 ids, $3 when each was asked for.
-update @schema.{table} t set deleted_at = g.observed_at, observed_at = g.observed_at
+-- A read confirmed that these are not there any more. $1 company, $2 ids, $3 when each was asked for. Both columns as in
+-- sweep_apply (pages.sql).
+update @schema.{table} t set deleted_at = g.observed_at, observed_at = clock_timestamp()
 from unnest($2::bigint[], $3::timestamptz[]) as g(id, observed_at)
 where t.company_id = $1 and t.id = g.id and t.deleted_at is null and t.observed_at < g.observed_at
 returning t.id

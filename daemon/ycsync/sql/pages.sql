@@ -103,8 +103,9 @@ where t.company_id = $1 and t.id = missed.id
   and (select true from @schema.{named} n where n.company_id = $1 and n.{column} = missed.id {living} limit 1)
 
 -- name: sweep_apply
--- observed_at moves too, so that an older page cannot bring the row back.
-update @schema.{table} t set deleted_at = m.observed_at, observed_at = m.observed_at
+-- deleted_at is when the page that missed the row left: an older page cannot bring it back. observed_at is now: who reads what
+-- changed since an instant finds the deletion, however long ago the row was missed.
+update @schema.{table} t set deleted_at = m.observed_at, observed_at = clock_timestamp()
 from @schema.sweep_missing m
 where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
   and t.deleted_at is null and t.observed_at < m.observed_at {doubted}
@@ -127,7 +128,7 @@ with gone as (
 ), counted as (
     select (select count(*) from gone) as missing, (select count(*) from @schema.companies where deleted_at is null) as live
 ), written as (
-    update @schema.companies c set deleted_at = $2, observed_at = $2
+    update @schema.companies c set deleted_at = $2, observed_at = clock_timestamp()
     from gone, counted
     where c.id = gone.id and ($4::bool or counted.missing <= greatest(1, $3::float8 * counted.live))
     returning c.id

@@ -404,12 +404,14 @@ returning id
 -- Proved before they died (then it is due in the future), it is not asked again, unless a wish came in the middle.
 -- A machine that was cut off in the middle of a page leaves its row locked until the server gives its session up: the rest must
 -- not wait for that.
+-- The version moves: a worker that was only silent commits nothing more of this claim, whose `claimed_at` readers of what changed
+-- go by.
 with lost as (
     select company_id, stream from @schema.sync_status s
     where claimed_by is not null and not exists (select from @schema.workers w where w.id = s.claimed_by)
     for update skip locked
 )
-update @schema.sync_status s set claimed_by = null, claimed_at = null,
+update @schema.sync_status s set claimed_by = null, claimed_at = null, version = version + 1,
     due_at = case when due_at > now() and (wanted_at is null or wanted_at <= claimed_at)
                        and (nudged_at is null or nudged_at <= claimed_at) then due_at else now() end
 from lost where s.company_id = lost.company_id and s.stream = lost.stream

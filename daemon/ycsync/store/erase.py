@@ -86,15 +86,18 @@ async def erase_client(database: Database, company: int, client: int) -> Erased:
         rows["clients"] = 0 if card is None else 1
         if live:
             await connection.execute(statements["uncount"], company)
-        for table, personal in PERSONAL.items():
-            if (count := await _clean(connection, statements, table, personal, company, client)) or personal.column != "id":
-                cleaned[table] = count
+        named = [await _named(connection, statements, table, personal, company, client) for table, personal in PERSONAL.items()]
         phone = None if card is None or card["phone"] is None else card["phone"][-10:]
         email = None if card is None else card["email"] or None
         rows["quarantine"] = await _count(connection, statements["quarantine"], company, client, phone, email)
         for table, which in MENTIONS.items():
             query = statements["mention"].replace("{table}", table).replace("{which}", which)
             rows[table] = await _count(connection, query, company, client)
+        # After the searches, which take minutes: the rows are stamped with the time, and the commit follows at once.
+        for one in named:
+            await _rewrite(connection, statements["rewrite"], one, company)
+            if one.count or PERSONAL[one.table].column != "id":
+                cleaned[one.table] = one.count
         erased = Erased(rows, cleaned)
         seen_at = card["observed_at"] if card is not None and live else None
         await connection.execute(statements["audit"], company, client, json.dumps(erased.by_table), seen_at)
@@ -137,23 +140,39 @@ async def erasures(database: Database) -> tuple[Erasure, ...]:
     return tuple(Erasure(**{**row, "rows": json.loads(row["rows"])}) for row in found)
 
 
-async def _clean(
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """One table's rows that stay and name the client, with their payloads without it: the client's own, and others."""
+
+    table: str
+    own: list[tuple[int, str]]
+    others: list[tuple[int, str]]
+
+    @property
+    def count(self) -> int:
+        return len(self.own) + len(self.others)
+
+
+async def _named(
     connection: Connection, statements: Mapping[str, str], table: str, personal: Personal, company: int, client: int
-) -> int:
-    """Take the client out of one table's rows that stay; returns how many named it."""
-
-    def filled(name: str, blank: str = "") -> str:
-        text = statements[name].replace("{table}", table).replace("{column}", personal.column)
-        return text.replace("{blank}", blank)
-
-    found = await connection.fetch(filled("named"), company, client, timeout=_SEARCH_S)
+) -> _Named:
+    """Find the rows of one table that name the client."""
+    query = statements["named"].replace("{table}", table).replace("{column}", personal.column)
+    found = await connection.fetch(query, company, client, timeout=_SEARCH_S)
     own = [(row["id"], stripped(row["raw"], personal.stays)) for row in found if row["own"]]
     others = [(row["id"], raw) for row in found if not row["own"] and (raw := without(row["raw"], (client,))) != row["raw"]]
-    blank = "".join(f"{name} = {'null' if value is None else repr(value)}, " for name, value in personal.blank.items())
-    for changed, text in ((own, filled("rewrite", blank)), (others, filled("rewrite"))):
+    return _Named(table, own, others)
+
+
+async def _rewrite(connection: Connection, statement: str, named: _Named, company: int) -> None:
+    """Take the client out of these rows."""
+    text = statement.replace("{table}", named.table)
+    values = PERSONAL[named.table].blank.items()
+    blank = "".join(f"{name} = {'null' if value is None else repr(value)}, " for name, value in values)
+    for changed, columns in ((named.own, blank), (named.others, "")):
         if changed:
-            await connection.execute(text, company, [id_ for id_, _ in changed], [raw for _, raw in changed])
-    return len(own) + len(others)
+            query = text.replace("{blank}", columns)
+            await connection.execute(query, company, [id_ for id_, _ in changed], [raw for _, raw in changed])
 
 
 async def _count(connection: Connection, query: str, *args: object) -> int:

@@ -36,6 +36,7 @@ class Table:
     dated: Column | None = None  # what windows of dates are swept by
     named_by: NamedBy | None = None  # what names rows that left their list: those stay, with `listed` false
     expected_to_leave: str = ""  # condition on rows that may leave their list in any number
+    flagged: str = "t.raw ->> 'deleted' in ('true', '1')"  # SQL: the payload of `t` itself says that it is deleted
 
     @property
     def arrays(self) -> tuple[Column, ...]:
@@ -56,6 +57,15 @@ class Table:
         for name, part in parts.items():
             statement = statement.replace("{" + name + "}", part)
         return statement
+
+    @property
+    def seen_at(self) -> str:
+        """SQL: since when the stored row `t` is known to be as it is; no page that left earlier overwrites it.
+
+        A row that pages no longer showed was deleted later than it was missed: `observed_at` is the deletion's commit,
+        `deleted_at` is when the page that missed it left. A page that left between the two and shows the row is newer.
+        """
+        return f"case when t.deleted_at is not null and ({self.flagged}) is not true then t.deleted_at else t.observed_at end"
 
 
 _TAIL: tuple[Column, ...] = (("raw", "jsonb"), ("changed_at", "timestamptz"))
@@ -115,6 +125,7 @@ STAFF = Table(
     ),
     named_by=NamedBy("records", "staff_id"),
     expected_to_leave="fired",
+    flagged="t.raw ->> 'status' = '1'",
 )
 CLIENTS = Table(
     "clients",
@@ -162,6 +173,7 @@ RECORDS = Table(
         *_TAIL,
     ),
     dated=("starts_at", "timestamptz"),
+    flagged="t.status = 'cancelled'",
 )
 
 
@@ -208,6 +220,7 @@ def upsert(table_name: str, schema: str, untold: frozenset[str] = frozenset()) -
         "stored": ", ".join(f"t.{name}" for name in names),
         "values_cast": ", ".join(value(name, f"i.{name}") for name in names),
         "table": table.name,
+        "seen_at": table.seen_at,
         "match": "t.company_id = $2::bigint and t.id = i.id" if table.scoped else "$2::bigint = 0 and t.id = i.id",
         "scope": "company_id, " if table.scoped else "",
         "scope_value": "$2::bigint, " if table.scoped else "",
