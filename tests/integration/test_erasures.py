@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,7 +207,7 @@ async def test_who_vanishes_at_the_end_of_a_first_pass_is_missed_though_somebody
 
         async def close() -> bool:
             batch = await house._batch(SALON, "clients", None, False)
-            batch.claim.options["closing"] = True
+            batch.claim = replace(batch.claim, wanted=True)
             assert (await run_batch(batch)).proved
             return batch.reread > 0
 

@@ -367,6 +367,9 @@ async def test_the_command_stops_says_so_and_goes_on_when_it_is_told_to(place: P
     salon = place.simulator.world.salons[SALON]
     for one in list(salon.clients)[:20]:
         salon.delete_client(one)
+    plain = await place.run("sync")  # no client is in a delta any more: the count at the end of the pass tells
+    assert plain.code == 1, plain.err
+    assert "--confirm-deletions" in plain.out + plain.err
     stopped = await place.run("sync", "--force")
     assert stopped.code == 1, stopped.err
     assert "--confirm-deletions" in stopped.out + stopped.err

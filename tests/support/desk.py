@@ -227,6 +227,9 @@ class Desk:
     async def count(self, company: int, table: str) -> int:
         return sum(1 for kept in self.tables[table].values() if not kept.deleted)
 
+    async def clients_known(self, company: int, shown: Sequence[int]) -> int:
+        return len({one for one, kept in self.tables["clients"].items() if not kept.deleted} | set(shown))
+
     async def proved(self, company: int, stream: str) -> bool:
         return stream in self.proved_at
 

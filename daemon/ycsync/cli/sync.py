@@ -267,7 +267,9 @@ def _next(row: StreamProgress, clients: int, settings: Settings, afresh: bool) -
         requests = 2 if row.stream == "services" else 1
         return _requests(requests), requests
     size, declared = _size(row), DECLARED.get(row.stream)
-    if declared is not None and (afresh or declared.paging is Paging.ANSWER) and (size or row.phase == "live"):
+    live = row.phase == "live"
+    whole = declared is not None and (declared.paging is Paging.ANSWER or (live and declared.paging is Paging.PAGES))
+    if declared is not None and (afresh or whole) and (size or live):
         requests = declared_requests(declared, size)
         return f"all {size}, about {_requests(requests)}", requests
     if not size and row.phase != "live":
@@ -276,7 +278,8 @@ def _next(row: StreamProgress, clients: int, settings: Settings, afresh: bool) -
         requests = client_requests(size) if row.stream == "clients" else _visits(clients, size, settings)
         return f"all {size} from the beginning, about {_requests(requests)}", requests
     if row.phase == "live":
-        return f"complete; what changed since {row.last_success_at:%Y-%m-%d %H:%M} UTC, 1 request or a few", None
+        look = ", and 1 for the count" if row.stream == "clients" else ""
+        return f"complete; what changed since {row.last_success_at:%Y-%m-%d %H:%M} UTC, 1 request or a few{look}", None
     left = max(0, size - row.done)
     if declared is not None:
         requests = declared_requests(declared, left)

@@ -35,18 +35,22 @@ Kind = Literal["full", "delta", "recheck"]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How one stream can be read: by pages in order of id, or by windows of dates; with which pages; by what changed or not."""
+    """How one stream can be read: by pages in order of id, or by windows of dates; with which pages; by what changed or not.
+
+    `counted`: its answers count the rows of the whole list.
+    """
 
     pages: bool
     size: int
     changes: bool = True
+    counted: bool = True
 
 
 WAYS: Final[Mapping[str, Way]] = {
     "clients": Way(True, scans.MAX_SIZE),
     "records": Way(False, sweeps.MAX_SIZE),
     **{
-        stream.name: Way(stream.paging is Paging.PAGES, stream.size, stream.changes)
+        stream.name: Way(stream.paging is Paging.PAGES, stream.size, stream.changes, counted=False)
         for stream in DECLARED.values()
         if stream.paging is not Paging.ANSWER
     },
@@ -56,6 +60,7 @@ MAX_ROUNDS = 3
 RECHECK_HOUR = 3  # salon-local: nobody works then
 RECENT = timedelta(days=2)  # where nothing tells what changed: so long before the last reading, rows are read again each time
 WHOLE_AFTER = timedelta(days=7)  # and everything so often
+READINGS = 3  # of a whole list in one pass, until the count at its end agrees with what is stored
 _MOSCOW = ZoneInfo("Europe/Moscow")
 _WEST = timezone(timedelta(hours=-12))  # where a day begins last
 
@@ -81,6 +86,8 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     refused: tuple[str, ...] = ()  # lists that one answer holds of which the first path was refused, for a right that lacks
     refused_on: date | None = None  # on this day; the next day it is asked again
     none_on: date | None = None  # on this day a 404 was seen to mean "none": another one needs no confirmation
+    # A look at the count ends this pass, and where it does not agree, the list may be read so often again. None: no look.
+    readings: int | None = None
 
     @property
     def busy(self) -> bool:
@@ -125,16 +132,27 @@ def _wall(instant: datetime, place: tzinfo) -> datetime:
     return wall.replace(tzinfo=None)
 
 
-def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_days: int, *, doubted: bool = False) -> Cursor:
+def begin(
+    cursor: Cursor,
+    stream: str,
+    now: datetime,
+    zone: ZoneInfo,
+    recheck_days: int,
+    *,
+    doubted: bool = False,
+    wanted: bool = False,
+) -> Cursor:
     """The cursor with a reading under way: the one that it has, or the next that is due.
 
-    `doubted`: rows were missed where they stood; the next night tells whether they are gone or have moved.
+    `doubted`: rows were missed where they stood; the next night tells whether they are gone or have moved. `wanted`: a command
+    asked for this pass.
     """
     replace = msgspec.structs.replace
     if cursor.scan is not None and scans.hopeless(cursor.scan):
         return replace(cursor, scan=scans.anew(cursor.scan, cursor.size or WAYS[stream].size))
     if cursor.busy:
-        return cursor
+        return replace(cursor, readings=READINGS) if wanted and cursor.readings is None and WAYS[stream].pages else cursor
+    first = cursor.since is None
     local, way = now.astimezone(zone), WAYS[stream]
     night = local.hour >= RECHECK_HOUR and cursor.rechecked_on is not None and cursor.rechecked_on < local.date()
     if night:
@@ -149,6 +167,8 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
         week = doubted or (cursor.whole_on is not None and local.date() - cursor.whole_on >= WHOLE_AFTER)
         size = cursor.size if cursor.search else _larger(cursor.size, way.size)
         cursor = replace(cursor, kind="full" if week else "recheck", rounds=0, size=size)
+    elif wanted and way.pages and not way.counted:
+        cursor = replace(cursor, kind="recheck", rounds=0)  # only the ids tell what was deleted
     else:
         cursor = replace(cursor, kind="delta", rounds=0)
     scope = None
@@ -157,6 +177,8 @@ def begin(cursor: Cursor, stream: str, now: datetime, zone: ZoneInfo, recheck_da
     elif cursor.kind == "delta" and not way.changes:
         scope = _recent(cursor, zone)
     cursor = replace(cursor, swept=False, swept_from=scope, whole_since=None)
+    if way.pages and way.counted and cursor.readings is None and (wanted or first):  # one that is owed stays as it is
+        cursor = replace(cursor, readings=READINGS - (cursor.kind != "delta"))
     return _reading(cursor, stream, zone)
 
 

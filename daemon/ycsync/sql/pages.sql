@@ -194,5 +194,17 @@ update @schema.erasures set seen_at = greatest(seen_at, $3) where company_id = $
 update @schema.erasures set seen_at = null where company_id = $1 and client_id is not null and seen_at < $2
 
 -- name: clients_known
-select (select count(*) from @schema.clients where company_id = $1 and deleted_at is null)
-     + (select count(distinct client_id) from @schema.erasures where company_id = $1 and lifted_at is null and seen_at is not null)
+-- How many clients YCLIENTS has, as far as is known: those that live here, those that it showed though they were erased, those
+-- in quarantine, and of $2, ids that it shows now, the others. $1 company.
+with living as (
+    select id from @schema.clients where company_id = $1 and deleted_at is null
+), elsewhere as (
+    select client_id::text as id from @schema.erasures where company_id = $1 and lifted_at is null and seen_at is not null
+    union
+    select coalesce(entity_id, md5(payload::text)) from @schema.quarantine
+    where company_id = $1 and stream = 'clients' and resolved_at is null
+    union
+    select id::text from unnest($2::bigint[]) as shown(id)
+)
+select (select count(*) from living)
+     + (select count(*) from elsewhere e where not exists (select from living l where l.id::text = e.id))

@@ -198,8 +198,11 @@ from found
 -- webhook asked for; what it asked for of a stream that is switched off meanwhile is forgotten.
 -- $6 the priority of what a webhook asked for and is not served yet; of its queue the priority stays.
 -- $7 the zone by which the batch read (null: it did not): if the salon has another one by now, its stored times are due.
+-- What was proved on the way serves no wish while a reading is under way: the look at the count asked for another one.
 with served as (
-    select company_id, stream, wanted_at is null or (last_success_at >= wanted_at and claimed_at >= wanted_at) as yes,
+    select company_id, stream,
+           wanted_at is null or (last_success_at >= wanted_at and claimed_at >= wanted_at
+                                 and not coalesce(cursor ?| array['scan', 'sweep'], false)) as yes,
            nudged_at is null or $4::float8 is null or (last_success_at >= claimed_at and claimed_at >= nudged_at) as heard,
            wanted_at > claimed_at or ($4::float8 is not null and nudged_at > claimed_at)
            or ($4::float8 is not null and $7 <> (

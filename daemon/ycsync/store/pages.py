@@ -427,9 +427,9 @@ class Pages:
         """Live rows of one table; of a list, those that stand in it."""
         return int(await self._database.fetchval(_of(self._sql["count_rows"], table), company))
 
-    async def clients_known(self, company: int) -> int:
-        """How many clients YCLIENTS had when it was read: those that are live here, and the erased ones that it showed."""
-        return int(await self._database.fetchval(self._sql["clients_known"], company))
+    async def clients_known(self, company: int, shown: Sequence[int]) -> int:
+        """How many clients YCLIENTS has, as far as is known; `shown`: ids on a page that was not stored."""
+        return int(await self._database.fetchval(self._sql["clients_known"], company, list(shown)))
 
     async def erased_salons(self) -> frozenset[int]:
         """Salons that were erased: they are not read again."""

@@ -12,6 +12,7 @@ from ycsync.api import endpoints as ep
 from ycsync.errors import NotFound
 from ycsync.logs import API_ASSUMPTION, PASS_RESTARTED, emit, get_logger
 from ycsync.model import Client, CompanyId, Parsed, parse_clients
+from ycsync.plan import cursor as cursors
 from ycsync.plan import scan as scans
 from ycsync.plan.scan import Ask, Scan
 from ycsync.sync.batch import Batch
@@ -21,7 +22,14 @@ from ycsync.sync.pages import PagesBatch
 NOT_IN_SEARCH = frozenset(
     ("surname", "patronymic", "sex_id", "birth_date", "importance_id", "card", "comment", "categories", "balance", "changed_at")
 )
+FEWEST, MOST = 20, 40  # rows of the page that is looked at for the count
 _log = get_logger(__name__)
+
+
+def last_page(known: int) -> Ask:
+    """The page on which a list of so many rows ends, of a size that leaves room for rows that came and that went."""
+    size = max(range(FEWEST, MOST), key=lambda size: min(known % size, size - known % size))
+    return Ask(known // size + 1, size)
 
 
 class ClientsBatch(PagesBatch[Client]):
@@ -29,7 +37,7 @@ class ClientsBatch(PagesBatch[Client]):
 
     def __init__(self, batch: Batch) -> None:
         super().__init__(batch)
-        self.checked = False
+        self.deleted: int | None = None  # rows deleted before the list was read again for its count
 
     def request(self, ask: Ask, scan: Scan) -> Request:
         if self.cursor.search:
@@ -44,24 +52,49 @@ class ClientsBatch(PagesBatch[Client]):
         return NOT_IN_SEARCH if self.cursor.search else frozenset()
 
     async def close(self) -> None:
-        """At the end of a first sync, look once more for clients that were deleted since."""
-        if self.batch.claim.options.get("closing") and await self._somebody_vanished():
-            self.result = None
+        """End a first pass, or one that a command asked for, with a look at the count; read the list again if it disagrees.
 
-    async def _somebody_vanished(self) -> bool:
-        """The end of a first sync: a client deleted since its page was read shows only in the count. Then all is read again."""
-        if self.checked or self.cursor.search or self.cursor.busy:
+        A deleted client is in no delta: only the count and the ids show it. A look that a killed process owes stays in the
+        cursor.
+        """
+        if self.cursor.readings is None or self.cursor.search:
+            return
+        held_back = self.result is not None and self.result.held_back > 0
+        if not held_back and self.cursor.readings > 0 and await self._disagrees():
+            self._read_again(self.cursor.readings - 1)
+            self.result = None
+            return
+        self.cursor = msgspec.structs.replace(self.cursor, readings=None)
+        await self.batch.commit(self.cursor)
+
+    async def _disagrees(self) -> bool:
+        """Ask for the count, on the last page: clients that came since the delta stand there, and are not taken for others."""
+        batch, only_changes = self.batch, self.cursor.readings == cursors.READINGS
+        ask = last_page(batch.done)
+        try:
+            page, parsed = await batch.read(ep.clients(batch.company, ask, None), self.parse)
+        except NotFound:  # beyond the end; or the list is no more, which the next reading finds out
+            return only_changes and batch.done > 0
+        if page.total is None or page.total < ask.start + parsed.seen:
+            return only_changes  # no count, or none that can be right: the ids tell, once
+        known = await batch.pages.clients_known(batch.company, parsed.ids)
+        if page.total == known or (page.total > known and not only_changes):
             return False
-        self.checked = True
-        page = await self.batch.fetch(ep.clients(self.batch.company, Ask(1, 1), None))
-        if page.total is None or page.total >= await self.batch.pages.clients_known(self.batch.company):
+        if self.deleted is not None and batch.effect.deleted == self.deleted:
+            emit(
+                _log, API_ASSUMPTION, **batch.where, assumption="total_count counts the clients", got=page.total,
+                action="a pass that a command asks for reads all ids",
+            )  # fmt: skip
             return False
-        size = self.cursor.size or scans.MAX_SIZE
-        self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size))
-        self.fresh = True
-        self.batch.reread += max(1, math.ceil(self.batch.done / size))
-        emit(_log, PASS_RESTARTED, **self.batch.where, reason="clients were deleted since their pages were read", count=1)
         return True
+
+    def _read_again(self, readings: int) -> None:
+        batch, size = self.batch, self.cursor.size or scans.MAX_SIZE
+        self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size), readings=readings)
+        self.fresh = True
+        self.deleted = batch.effect.deleted
+        batch.reread += max(1, math.ceil(batch.done / size))
+        emit(_log, PASS_RESTARTED, **batch.where, reason="the count of clients is not that of those stored", count=1)
 
     async def empty(self, ask: Ask) -> bool:
         """A 404 may mean "none on this page", or that the list is no more: then its successor is read (False)."""

@@ -32,7 +32,8 @@ class PagesBatch(ABC, Generic[R]):
         self.stream = batch.claim.stream
         before = cursors.decode(batch.claim.cursor)
         self.fresh = not before.busy
-        self.cursor = cursors.begin(before, self.stream, batch.now(), batch.zone, batch.settings.active.recheck_days)
+        days = batch.settings.active.recheck_days
+        self.cursor = cursors.begin(before, self.stream, batch.now(), batch.zone, days, wanted=batch.claim.wanted)
         self.result: Result | None = None
         self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
 
