@@ -17,7 +17,7 @@ RUNNER = CliRunner()
 TABLES = (
     "clients", "companies", "history_queue", "hooks", "hooks_heard", "quarantine", "record_services", "records",
     "sweep_missing", "sync_batches",
-    "sync_status",
+    "sync_status", "visits_to_check",
 )  # fmt: skip
 
 
@@ -43,6 +43,7 @@ def filled(database_url: str) -> str:
             "insert into yclients.hooks (company_id, resource, resource_id, status, received) "
             f"values ({company}, 'client', 70001, 'update', 1)",
             f"insert into yclients.hooks_heard values ({company}, now())",
+            f"insert into yclients.visits_to_check values ({company}, 1911)",
         )
     return database_url
 

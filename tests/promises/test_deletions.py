@@ -181,9 +181,7 @@ async def test_rows_that_were_purged_or_merged_and_come_back_are_undeleted(datab
         await house.cycle(SALON)
         gone, into = list(salon.clients)[10:12]
         moved = list(salon.bookings.ids_of(gone))
-        for one in moved:
-            salon.change_record(one, client_id=into)
-        salon.delete_client(gone)
+        salon.merge_clients(gone, into, stamp=True)
         kept = salon.bookings.rows[purged]
         salon.purge_record(purged)
         await house.cycle(SALON, BOTH)

@@ -167,6 +167,24 @@ async def test_a_deleted_client_vanishes_and_its_records_stay(serve: Serve) -> N
     assert (await api.get(f"/clients/{C}"))["meta"]["total_count"] == 21
 
 
+@pytest.mark.parametrize("stamp", [False, True])
+async def test_cards_that_are_merged_are_one_and_have_all_visits(serve: Serve, stamp: bool) -> None:
+    """As a rule nothing dates the visits: no `changed_after` shows that they moved."""
+    api = await serve(clients=20, visits=100)
+    salon = api.sim.world.salons[C]
+    gone, into = salon.add_client(name="Инга"), next(iter(salon.clients))
+    record_id = salon.add_record("2025-10-01", client_id=gone)
+    before = salon.records[record_id]["last_change_date"]
+    salon._clock = lambda: 1_900_000_000.0
+    salon.merge_clients(gone, into, stamp=stamp)
+    assert (await api.call("GET", f"/client/{C}/{gone}"))[0] == 404
+    record = (await api.get(f"/record/{C}/{record_id}"))["data"]
+    assert int(record["client"]["id"]) == into
+    assert (record["last_change_date"] != before) is stamp
+    assert salon.clients[into]["last_change_date"] != before
+    assert (await api.get(f"/records/{C}", client_id=gone))["meta"]["total_count"] == 0
+
+
 async def test_an_answer_shows_a_change_at_once(serve: Serve) -> None:
     api = await serve(clients=20, visits=100)
     salon = api.sim.world.salons[C]

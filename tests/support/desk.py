@@ -13,6 +13,7 @@ from support.salons import COMPANY, RECHECK_DAYS, Habits, Row, Shop
 from ycsync.api import Page, Request, Tally
 from ycsync.config import parse_settings
 from ycsync.errors import ApiError, Fenced, NotFound, Transient
+from ycsync.store.moved import VisitToCheck
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows
 from ycsync.store.work import Claim
 from ycsync.sync import Batch, run_batch
@@ -23,6 +24,13 @@ class _Kept:
     row: Any
     observed_at: datetime
     deleted: bool
+
+
+class NothingMoved:
+    """`store.moved.MovedVisits` of a salon whose visits never move without a date of change."""
+
+    async def pending(self, company: int, zone: str) -> list[VisitToCheck]:
+        return []
 
 
 @dataclass(slots=True)
@@ -38,6 +46,7 @@ class Desk:
     tables: dict[str, dict[int, _Kept]] = field(default_factory=lambda: {"records": {}, "clients": {}})
     missing: dict[str, dict[int, datetime]] = field(default_factory=lambda: {"records": {}, "clients": {}})
     proved_at: dict[str, datetime] = field(default_factory=dict)
+    moved: NothingMoved = field(default_factory=lambda: NothingMoved())
     cursors: dict[str, tuple[int, str | None, str]] = field(default_factory=dict)  # version, cursor, phase
     queue: list[int] = field(default_factory=list)
     proofs: int = 0

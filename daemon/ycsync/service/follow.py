@@ -16,6 +16,7 @@ from ycsync.scheduler import Scope
 from ycsync.service.engine import Engine, check_tokens, open_engine
 from ycsync.service.standing import HELD_BACK
 from ycsync.store.database import Database
+from ycsync.store.moved import MovedVisits
 from ycsync.store.work import StreamProgress, Work
 
 POLL_S = 0.2
@@ -125,6 +126,8 @@ class Follower:
         filled = any(phase != "live" for phase in before.values())
         if outcome.complete and filled:
             outcome = await self._close(outcome, stack)
+        if outcome.complete and "records" in streams and (moved := await MovedVisits(self._database).salons(companies)):
+            outcome = await self._once_more(outcome, moved, ["records"], stack)
         return replace(outcome, complete=outcome.complete and not unknown, problems=(*unknown, *outcome.problems))
 
     async def _companies(self, erased: Collection[int]) -> list[int]:
@@ -153,11 +156,15 @@ class Follower:
         if not old:
             return outcome
         companies = sorted({row.company for row in old})
-        streams = sorted({row.stream for row in old})
-        options = {**self._wish.options, "closing": True}
-        closing = await self._until_served(companies, streams, stack, options=options, afresh=False)
-        rows = {(row.company, row.stream): row for row in (*outcome.rows, *closing.rows)}
-        return Outcome(closing.complete, tuple(rows.values()), closing.problems, closing.by_service)
+        return await self._once_more(outcome, companies, sorted({row.stream for row in old}), stack)
+
+    async def _once_more(
+        self, outcome: Outcome, companies: Sequence[int], streams: Sequence[str], stack: AsyncExitStack
+    ) -> Outcome:
+        """Another pass of some streams: what others found out since is for them to read."""
+        again = await self._until_served(companies, streams, stack, options=self._wish.options, afresh=False)
+        rows = {(row.company, row.stream): row for row in (*outcome.rows, *again.rows)}
+        return Outcome(again.complete, tuple(rows.values()), again.problems, again.by_service)
 
     async def _until_served(
         self,

@@ -254,6 +254,16 @@ class Salon:
         row.changed = self.now()
         self._put_client(row)
 
+    def merge_clients(self, gone: int, into: int, *, stamp: bool = False) -> None:
+        """Two cards of one person become one: the card `gone` vanishes, and its visits are the other's.
+
+        The card that stays is dated now. `stamp`: the visits are too; without it no `changed_after` shows that they moved.
+        """
+        for record_id in list(self.bookings.ids_of(gone)):
+            self.change_record(record_id, stamp=stamp, client_id=into)
+        self.delete_client(gone)
+        self.change_client(into)
+
     # -- records change ---------------------------------------------------------------------------------
 
     def add_record(

@@ -109,6 +109,7 @@ update @schema.{table} t set deleted_at = m.observed_at, observed_at = clock_tim
 from @schema.sweep_missing m
 where m.company_id = $1 and m.stream = $2 and t.company_id = m.company_id and t.id = m.id
   and t.deleted_at is null and t.observed_at < m.observed_at {doubted}
+returning t.id
 
 -- name: sweep_settle
 -- What is gone, or was seen elsewhere since, is not missing any more. $1 company, $2 stream.

@@ -24,6 +24,7 @@ _SALON = (
     ("hooks_heard", "company_id"),
     ("sweep_missing", "company_id"),
     ("history_queue", "company_id"),
+    ("visits_to_check", "company_id"),
     ("quarantine", "company_id"),
     ("record_services", "company_id"),
     ("records", "company_id"),

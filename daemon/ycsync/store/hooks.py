@@ -8,6 +8,7 @@ from datetime import datetime
 
 from ycsync.model import Ended
 from ycsync.store.database import Connection, Database
+from ycsync.store.moved import MovedVisits
 
 ANSWER_S = 5.0  # who is told waits for it
 
@@ -64,6 +65,7 @@ class Hooks:
     def __init__(self, database: Database) -> None:
         self._database = database.within(ANSWER_S)
         self._sql = database.statements("hooks.sql")
+        self._moved = MovedVisits(database)
 
     async def hear(self, told: Mapping[tuple[int, str, int], tuple[str, int]], ended: Sequence[Ended] = ()) -> None:
         """Keep hints (salon, resource, id -> status, how often), and stop salons; all of it, or DatabaseError."""
@@ -147,7 +149,10 @@ class Hooks:
         if not read:
             return 0
         statement = self._sql["gone"].replace("{table}", table)
-        return len(await connection.fetch(statement, company, list(read), list(read.values())))
+        gone = await connection.fetch(statement, company, list(read), list(read.values()))
+        if table == "clients":
+            await self._moved.vanished(connection, company, [row["id"] for row in gone])
+        return len(gone)
 
     async def living(self, company: int, table: str, ids: Sequence[int]) -> set[int]:
         """Those that the database has as living."""

@@ -20,6 +20,7 @@ from ycsync.model.times import zone_of
 from ycsync.store import tables
 from ycsync.store.database import Connection, Database, translated
 from ycsync.store.hooks import Hooks
+from ycsync.store.moved import MovedVisits
 from ycsync.store.personal import Admitted, admitted
 from ycsync.store.zones import Zones
 
@@ -132,6 +133,7 @@ class Pages:
         self._sql = database.statements("pages.sql")
         self.hooks = Hooks(database)
         self.zones = Zones(database)
+        self.moved = MovedVisits(database)
 
     async def commit(
         self,
@@ -389,7 +391,10 @@ class Pages:
                 effect.changed += _rows(await connection.execute(_of(self._sql["unlist"], table), advance.company, table))
             if missing or listed:
                 apply = _of(self._sql["sweep_apply"].replace("{doubted}", doubted), table)
-                effect.deleted += _rows(await connection.execute(apply, advance.company, table, *before))
+                gone = await connection.fetch(apply, advance.company, table, *before)
+                effect.deleted += len(gone)
+                if table == tables.CLIENTS.name:
+                    await self.moved.vanished(connection, advance.company, [row["id"] for row in gone])
             end = "sweep_clear" if sweep.doubted_before is None else "sweep_settle"
             await connection.execute(_of(self._sql[end], table), advance.company, table)
         if effect.held_back:

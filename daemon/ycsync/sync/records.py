@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 import msgspec
 
-from ycsync.api import Request
+from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
 from ycsync.errors import Transient
 from ycsync.model import CompanyId, Parsed, Record, parse_records
+from ycsync.plan import cursor as cursors
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.cost import bulk_requests
 from ycsync.plan.sweep import Sweep, Window
 from ycsync.sync.batch import Batch, Result
+from ycsync.sync.moved import VisitsCheck
 from ycsync.sync.windows import Placed, WindowsBatch
 
 QUEUE_CHUNK = 500
@@ -30,10 +32,21 @@ class RecordsBatch(WindowsBatch[Record]):
         self.queue: dict[int, int] = {}
 
     async def run(self) -> Result:
-        """As every stream of windows; but client by client waits for the clients."""
+        """As every stream of windows; but client by client waits for the clients, and visits of vanished ones are asked for."""
         if await self._waits_for_clients():
             return Result(proved=False, wait_s=CLIENTS_WAIT_S)
+        if self.fresh and self.cursor.since is not None and not await self._check().run():
+            return Result(proved=False)
         return await super().run()
+
+    def _check(self) -> VisitsCheck:
+        """The check of visits whose client vanished, between two readings."""
+        plain = Sweep(size=self.sweep.size)
+
+        async def read(window: Window, number: int) -> tuple[Page, Parsed[Record]]:
+            return await self._read(self.request(window, plain, number))
+
+        return VisitsCheck(self.batch, cursors.decode(self.batch.claim.cursor), plain.size, read)
 
     def request(self, window: Window, sweep: Sweep, page: int) -> Request:
         return ep.records(self.batch.company, window, sweep.size, sweep.changed_after, page)

@@ -1,0 +1,17 @@
+-- works with: 9
+-- Visits that name a client who vanished: YCLIENTS may have moved them to another card without a new date of change, so they are
+-- asked for again.
+create table @schema.visits_to_check (
+    company_id bigint not null,
+    id         bigint not null,                       -- in records
+    since      timestamptz not null default clock_timestamp(),
+    moved      boolean not null default false,        -- the vanished client's own list does not show it: it is read by its date
+    primary key (company_id, id)
+);
+alter table @schema.visits_to_check enable row level security;
+
+-- Those that were left behind before this table was there.
+insert into @schema.visits_to_check (company_id, id)
+select r.company_id, r.id from @schema.records r
+join @schema.clients c on c.company_id = r.company_id and c.id = r.client_id and c.deleted_at is not null
+where r.deleted_at is null or r.status = 'cancelled';
