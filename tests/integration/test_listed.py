@@ -46,6 +46,7 @@ async def named(house: House, table: str, entity: int) -> bool:
 
 async def test_who_is_fired_and_what_is_taken_from_the_price_list_stays_as_long_as_visits_name_it(salon: Open) -> None:
     _, house, found = salon
+    proved = f"select last_success_at from yclients.sync_status where company_id = {SALON} and stream = 'services'"
     worked, service = next(iter(found.staff)), next(iter(found.services))
     idle, unused = found.add_staff("Инна"), found.add_service("Новинка")
     await house.cycle(SALON, LISTS)
@@ -57,6 +58,9 @@ async def test_who_is_fired_and_what_is_taken_from_the_price_list_stays_as_long_
     found.fire_staff(idle)
     found.remove_service(service)
     await house.cycle(SALON, LISTS)
+    # Stamped when it is committed, after the cursor: a reader who looked meanwhile finds it the next time.
+    left = (await house.stored("services", SALON))[service]
+    assert left["observed_at"] >= await house.database.fetchval(proved)
     found.remove_service(unused)
     await house.cycle(SALON, LISTS)
     assert await state(house, "staff", worked) == await state(house, "services", service) == "not listed"

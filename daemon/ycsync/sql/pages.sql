@@ -90,14 +90,15 @@ select (select count(*) from @schema.sweep_missing m join @schema.{table} t
 -- name: unlist
 -- What left its list and is named by what is stored is not deleted. Before sweep_apply, which it takes them from. $1 company,
 -- $2 stream; {named}: a table and its column that name such rows, {living}: only rows of it that count.
+-- observed_at is now, as in sweep_apply.
 -- The limit keeps it to one look for each that is missing: as a join it would read all that the salon has.
 with missed as materialized (
-    select t.id, m.observed_at
+    select t.id
     from @schema.sweep_missing m
     join @schema.{table} t on t.company_id = m.company_id and t.id = m.id and t.deleted_at is null and t.observed_at < m.observed_at
     where m.company_id = $1 and m.stream = $2
 )
-update @schema.{table} t set listed = false, observed_at = missed.observed_at
+update @schema.{table} t set listed = false, observed_at = clock_timestamp()
 from missed
 where t.company_id = $1 and t.id = missed.id
   and (select true from @schema.{named} n where n.company_id = $1 and n.{column} = missed.id {living} limit 1)
