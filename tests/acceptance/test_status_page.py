@@ -81,15 +81,15 @@ async def test_each_trouble_is_told_with_what_to_do_and_goes(place: Place, brows
     url = await serving(place)
     async with looking(browser, url) as seen:
         await seen.until_state("trouble")
-        said = await seen.until("#said", "Salon 4002 is stopped")
-        assert "no rights" in said
+        said = await seen.until("#said", "Salon 4002, records, is stopped")
+        assert "no right to read visits" in said
         assert "What to do" in await seen.text("#troubles")
         assert "since" in await seen.text("#said-more")
         await seen.until("#errors", "4002")
         await seen.page.get_by_role("button", name="Show these salons").click()
         await seen.until("#matched", "1 salon found")
         await seen.page.get_by_role("button", name="4002").press("Enter")
-        assert "in a row" in await seen.until("#table tr.more", "no rights")
+        assert "in a row" in await seen.until("#table tr.more", "no right to read visits")
         assert await seen.barriers() == []
         await seen.until("#quarantine", "4003")
         await seen.page.locator("#quarantine summary").first.click()
@@ -101,12 +101,12 @@ async def test_each_trouble_is_told_with_what_to_do_and_goes(place: Place, brows
         place.processes[0].send_signal(signal.SIGHUP)
         await seen.until("#said", "The last reload was refused")
         assert "and 1 more mistake: ycsync config check" in await seen.text("#said")
-        told = await seen.until("#troubles", "Salon 4002 is stopped: the user of the token has no rights")
+        told = await seen.until("#troubles", "Salon 4002, records, is stopped: no right to read visits")
         assert "[object" not in told
         assert re.search(r", since \d\d:\d\d:\d\d What to do", told), told
         place.config.write_text(good, "utf-8")
         place.processes[0].send_signal(signal.SIGHUP)
-        await seen.until("#said", "Salon 4002 is stopped")
+        await seen.until("#said", "Salon 4002, records, is stopped")
         place.simulator.heal()
         assert (await place.run("sync", "--company", "4002")).code == 0
         await seen.until_state("complete")
