@@ -366,8 +366,7 @@ class Pages:
             effect.deleted += row["deleted"]
             if row["missing"] > row["deleted"]:
                 effect.held_back, effect.live = row["missing"], row["live"]
-        # Services before their categories: a category stays as long as a service of it does.
-        for table in reversed(sweep.tables):
+        for table in sweep.tables:
             if sweep.settled is not None:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
                 if table == tables.CLIENTS.name:

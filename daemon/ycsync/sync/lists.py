@@ -42,13 +42,13 @@ class _List:
 
 
 _LISTS: dict[str, tuple[_List, ...]] = {
+    # Services before their categories: a category stays as long as a service of it does.
     "services": (
         _List("services", ep.services, parse_services, ep.services_again),
         _List("service_categories", ep.service_categories, parse_service_categories),
     ),
     "staff": (_List("staff", ep.staff, parse_staff, ep.staff_again),),
 }
-_log = get_logger(__name__)
 
 
 @dataclass(slots=True)
