@@ -18,6 +18,7 @@ from ycsync.errors import ConfigError, DatabaseError, YcsyncError
 from ycsync.logs import emit, get_logger
 from ycsync.notify import Notifier
 from ycsync.scheduler import Scheduler
+from ycsync.service import early
 from ycsync.service.addresses import Clash, doubled
 from ycsync.service.control import RELOAD_TIMEOUT_S, Beacon
 from ycsync.service.engine import Engine, check_tokens, open_engine
@@ -72,6 +73,10 @@ class Daemon:
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self._stop, signum.name)
         loop.add_signal_handler(signal.SIGHUP, self.hangup.set)
+        if early.reload:
+            self.hangup.set()
+        if early.stop is not None:
+            self._stop(early.stop)
         emit(_log, logs.SERVICE_STARTING, version=__version__, pid=os.getpid(), file=str(self.loaded.path))
         working = asyncio.create_task(self._work(url), name="service")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
@@ -350,12 +355,15 @@ def _say_paused(held: frozenset[int], let: frozenset[int]) -> None:
 
 def serve(path: Path, run: Callable[[Loaded, Server, Notifier, str], int], environ: dict[str, str]) -> int:
     """Load the settings, start the private server in this thread (it dies with it), and run."""
+    early.reading()
     loaded = load(path, environ)
     logs.configure(loaded.settings.log.level)
     notifier = Notifier(environ)
     server = Server(loaded.database_url)
     url = server.start()
     try:
+        early.hold()
         return run(loaded, server, notifier, url)
     finally:
+        early.ended()
         server.stop()
