@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from support.house import QUICK, House, assert_equal
+from support.patience import SAFETY_S
 from support.turns import Turns, open_turns
 from ycsync.api import client
 from ycsync.config import SalonTokens
@@ -233,10 +234,26 @@ async def begin(house: House, *companies: int) -> None:
     )
 
 
-async def until(true: Any, timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
+async def until(true: Any) -> None:
+    async with asyncio.timeout(SAFETY_S):
         while not await true():
             await asyncio.sleep(0.005)
+
+
+async def crowd_in(turns: Turns, *companies: int) -> None:
+    """They become due, and the scheduler sees it, while what is under way waits for its answers: however slow all this is,
+    the large salons get no page further meanwhile.
+    """
+    turns.sim.gate.clear()
+    turns.sim.forget()
+    await begin(turns.house, *companies)
+    turns.scheduler.wake()
+
+    async def seen() -> bool:
+        return turns.scheduler.waiting.fresh is not None
+
+    await until(seen)
+    turns.sim.gate.set()
 
 
 async def test_small_salons_do_not_wait_for_the_size_of_large_ones(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,9 +270,7 @@ async def test_small_salons_do_not_wait_for_the_size_of_large_ones(database_url:
         await begin(house, 4001, 4002)
         turns.scheduler.wake()
         await until(begun)
-        turns.sim.forget()
-        await begin(house, 4003, 4004, 4005)
-        turns.scheduler.wake()
+        await crowd_in(turns, 4003, 4004, 4005)
         await until(lambda: proved(4003, 4004, 4005))
         beside = asked(turns, 4001) + asked(turns, 4002)
         # What was in flight, and a turn of each: not the rest of two batches of 75 pages.
@@ -281,8 +296,7 @@ async def test_who_gave_its_place_away_goes_on_with_the_batch_that_it_had(
             return asked(turns, 4001) >= 10 and asked(turns, 4002) >= 10
 
         await until(begun)
-        await begin(house, 4003, 4004, 4005)
-        turns.scheduler.wake()
+        await crowd_in(turns, 4003, 4004, 4005)
 
         async def waits() -> bool:
             rows = await turns.rows()

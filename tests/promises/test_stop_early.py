@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from support.patience import SAFETY_S
 from support.place import Place
 
 # Python imports this by itself, before anything of ycsync.
@@ -37,7 +38,6 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 """
-SAFETY_S = 90  # a wait that never ends is a failure; how long it takes is nobody's promise
 
 
 async def start(place: Place, at: str, signum: signal.Signals, **environ: str) -> asyncio.subprocess.Process:

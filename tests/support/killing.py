@@ -36,7 +36,7 @@ class Death:
 
     code: int
     hit: bool
-    seconds: float | None  # from the signal to the end, if it was not SIGKILL
+    seconds: float | None  # of its own, from the signal to the end, if it was not SIGKILL
     open: Counter[Key]
     points: dict[tuple[str, str], int]
 

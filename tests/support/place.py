@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from support.patience import Stopwatch
 from ycsync.simulator import Options, Simulator
 
 CONFIG = """\
@@ -41,7 +41,16 @@ class Finished:
     code: int
     out: str
     err: str
-    seconds: float
+    seconds: float  # of its own, see support.patience
+
+
+@dataclass
+class Stopped:
+    """How a service ended that was asked to. `requests`: those that left meanwhile."""
+
+    code: int
+    seconds: float  # of its own
+    requests: int
 
 
 @dataclass
@@ -76,7 +85,6 @@ class Place:
 
     async def run(self, *arguments: str, timeout: float = 120, **environ: str) -> Finished:
         """Run `ycsync ARGUMENTS` to its end."""
-        begun = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -90,10 +98,22 @@ class Place:
             stderr=asyncio.subprocess.PIPE,
         )
         self.processes.append(process)
+        watch = Stopwatch(process.pid)
+        said = asyncio.create_task(process.communicate())
         async with asyncio.timeout(timeout):
-            out, err = await process.communicate()
+            while not said.done():
+                watch.look()
+                await asyncio.wait({said}, timeout=0.02)
+        out, err = said.result()
         assert process.returncode is not None
-        return Finished(process.returncode, out.decode(), err.decode(), time.monotonic() - begun)
+        return Finished(process.returncode, out.decode(), err.decode(), watch.seconds)
+
+    async def stop(self, process: asyncio.subprocess.Process, signum: signal.Signals = signal.SIGTERM) -> Stopped:
+        """Ask a service to end, and wait until it has."""
+        before, watch = self.simulator.report().requests, Stopwatch(process.pid)
+        process.send_signal(signum)
+        code = await watch.during(process.wait())
+        return Stopped(code, watch.seconds, self.simulator.report().requests - before)
 
     def log(self, name: str = "log") -> str:
         """What a background command wrote so far."""

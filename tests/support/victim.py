@@ -21,7 +21,6 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -32,6 +31,7 @@ import typer
 import uvloop
 
 import ycsync.cli
+from support.patience import own_clock
 from ycsync.cli.app import app
 from ycsync.plan import cursor as cursors
 from ycsync.service import daemon, follow
@@ -94,7 +94,7 @@ class Points:
             return
         where, which, number = self.at
         if place == where and edge == which and self.counts[place, edge] == number:
-            self.hit = time.monotonic()
+            self.hit = own_clock()
             self.write()
             os.kill(os.getpid(), self.signal)
 
@@ -103,7 +103,7 @@ class Points:
         open_requests = [request for pages in self.asked.values() for _, request in pages]
         told = {
             "hit": self.hit is not None,
-            "seconds": None if self.hit is None else time.monotonic() - self.hit,
+            "seconds": None if self.hit is None else own_clock() - self.hit,
             "open": open_requests,
             "points": [[place, edge, count] for (place, edge), count in self.counts.items()],
         }
