@@ -167,7 +167,7 @@ async def free(database: Database, kind: int, *, egress: str = "default") -> int
     )
 
 
-async def eventually(condition: Callable[[], Awaitable[object]], within_s: float = 3.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]], within_s: float = 60.0) -> None:
     end = time.monotonic() + within_s
     while not await condition():
         assert time.monotonic() < end, "it never came to that"

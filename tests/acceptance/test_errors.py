@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 import pytest
 
+from support.patience import SAFETY_S
 from support.place import Place
 from ycsync.simulator import Options
 
@@ -185,7 +186,7 @@ async def test_a_service_with_a_wrong_token_is_not_ready_and_says_why(place: Pla
     place.simulator.fail_next("401", times=1000)
     await place.start("run")
     await place.until_log("api.denied")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SAFETY_S):
         while True:
             status, body = await place.get("/readyz")
             if "http_401" in str(body):

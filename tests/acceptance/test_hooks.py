@@ -8,6 +8,7 @@ import json
 import aiohttp
 import pytest
 
+from support.patience import SAFETY_S
 from support.place import Place
 from ycsync.simulator import Options
 
@@ -82,6 +83,6 @@ async def test_a_salon_tells_what_changes_from_the_command_on_and_a_kill_loses_n
 
 
 async def _until(place: Place, query: str, wanted: object) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SAFETY_S):
         while await place.fetchval(query) != wanted:
             await asyncio.sleep(0.05)

@@ -20,6 +20,7 @@ from typer.testing import CliRunner, Result
 
 from filled import execute as sql
 from filled import fill, make_schema, values, write_config
+from support.patience import SAFETY_S
 from ycsync.cli.app import app
 from ycsync.config import InForce
 from ycsync.errors import DatabaseUnavailable, UsageError
@@ -169,7 +170,7 @@ async def test_status_watch_ends_with_ctrl_c(config: Path, database_url: str) ->
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ},
     )  # fmt: skip
     assert process.stdout is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(SAFETY_S):
         while b"complete and fresh" not in await process.stdout.readline():
             pass
         process.send_signal(signal.SIGINT)

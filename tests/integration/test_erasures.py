@@ -13,6 +13,7 @@ import pytest
 
 from limitlog import granting
 from support.house import House, assert_equal, differences, expected_rows, open_salon
+from support.patience import SAFETY_S
 from support.turns import open_turns
 from ycsync.cli.criteria import criteria
 from ycsync.errors import Fenced
@@ -274,7 +275,7 @@ async def test_an_erasure_of_a_salon_holds_its_requests_and_ends_its_batches(dat
     async with open_turns(database_url, clients=30, visits=60, salons=2) as turns:
         await turns.turn(2)
         async with granting(turns.house.database) as limiter:
-            limiter.unused(await asyncio.wait_for(limiter.acquire(SALON), 1))
+            limiter.unused(await asyncio.wait_for(limiter.acquire(SALON), SAFETY_S))
             turns.sim.fail_next("hang", 10**6, f"/records/{SALON}")
             await turns.house.database.execute("update yclients.sync_status set due_at = now() where stream = 'records'")
             turns.scheduler.wake()
@@ -282,8 +283,8 @@ async def test_an_erasure_of_a_salon_holds_its_requests_and_ends_its_batches(dat
                 await asyncio.sleep(0.01)
             await erase_salon(turns.house.database, SALON)
             waiting = asyncio.create_task(limiter.acquire(SALON))
-            limiter.unused(await asyncio.wait_for(limiter.acquire(4002), 1))
+            limiter.unused(await asyncio.wait_for(limiter.acquire(4002), SAFETY_S))
             await asyncio.sleep(0.3)
             assert not waiting.done()
             assert await readmit(turns.house.database, SALON, None)
-            limiter.unused(await asyncio.wait_for(waiting, 2))
+            limiter.unused(await asyncio.wait_for(waiting, SAFETY_S))

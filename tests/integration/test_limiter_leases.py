@@ -6,8 +6,9 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -25,9 +26,10 @@ from limitlog import (
     free,
     granting,
 )
+from support.patience import SAFETY_S
 from ycsync import limiter as limiter_module
 from ycsync.errors import DatabaseError, DatabaseUnavailable
-from ycsync.limiter import Lease, Limiter, Rates
+from ycsync.limiter import PAUSE_POLL_S, Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
 from ycsync.store.work import Work
@@ -39,6 +41,20 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     await migrate(database)
     yield database
     await database.close()
+
+
+BLOCKED_FOR = f"select extract(epoch from blocked_until - now())::float8 from {SCHEMA}.limiter_egress"
+
+
+async def freed(database: Database, give_back: Callable[[Lease], None], lease: Lease, window_s: float) -> None:
+    """A slot of the second is free so long after what was said of its lease, on the database's clock: never mind the load."""
+    before = await database.fetchval("select clock_timestamp()")
+    give_back(lease)
+    slot = f"select free_at, owner, clock_timestamp() as after from {SCHEMA}.limiter_slots where kind = 1 and slot = $1"
+    async with asyncio.timeout(SAFETY_S):
+        while (row := (await database.fetch(slot, lease.second))[0])["owner"] is not None:
+            await asyncio.sleep(0.005)
+    assert before <= row["free_at"] - timedelta(seconds=window_s) <= row["after"]
 
 
 # --- one lease --------------------------------------------------------------------------------------------------------
@@ -86,10 +102,10 @@ async def test_a_slot_is_free_one_window_after_the_answer_and_not_before(databas
     async with granting(database, 1) as limiter:
         lease = await limiter.acquire(1)
         await asyncio.sleep(0.4)
-        limiter.answered(lease)
         begun = time.monotonic()
+        await freed(database, limiter.answered, lease, 1.0)
         await limiter.acquire(1)
-        assert 0.99 <= time.monotonic() - begun < 1.2
+        assert time.monotonic() - begun >= 0.99
 
 
 async def test_a_wait_that_is_given_up_costs_nothing(database: Database) -> None:
@@ -105,19 +121,22 @@ async def test_a_wait_that_is_given_up_costs_nothing(database: Database) -> None
             with contextlib.suppress(TimeoutError):
                 limiter.unused(await asyncio.wait_for(limiter.acquire(1), patience_s))
 
+        # The granting is one loop: once it has served this one, the statement for a wait that was given up is over.
+        limiter.unused(await asyncio.wait_for(limiter.acquire(1), SAFETY_S))
+
         async def everything_is_free() -> bool:
-            return await free(database, 1) == 2 and await free(database, 60) == 4
+            return (await free(database, 1), await free(database, 60), await limiter.usage()) == (2, 4, (0, 0))
 
         await eventually(everything_is_free)
-        assert await limiter.usage() == (0, 0)
 
 
 async def test_a_request_that_was_cut_off_here_may_be_on_its_way_and_keeps_its_slot_longer(database: Database) -> None:
     async with granting(database, 1) as limiter:
-        limiter.abandoned(await limiter.acquire(1))
+        lease = await limiter.acquire(1)
         begun = time.monotonic()
+        await freed(database, limiter.abandoned, lease, 1.0 + limiter_module.TRANSIT_S)
         await limiter.acquire(1)
-        assert 1.0 + limiter_module.TRANSIT_S - 0.05 <= time.monotonic() - begun < 1.3 + limiter_module.TRANSIT_S
+        assert time.monotonic() - begun >= 1.0 + limiter_module.TRANSIT_S - 0.05
 
 
 async def test_what_left_is_counted_in_the_usage(database: Database) -> None:
@@ -132,8 +151,8 @@ async def test_what_left_is_counted_in_the_usage(database: Database) -> None:
 async def test_another_address_has_a_budget_of_its_own(database: Database) -> None:
     async with granting(database, 1, egress="one") as one, granting(database, 1, egress="other", owner=2) as other:
         await one.acquire(1)
-        await one.throttled(30.0)
-        await asyncio.wait_for(other.acquire(1), 0.5)
+        await one.throttled(1800.0)
+        await asyncio.wait_for(other.acquire(1), SAFETY_S)
         blocked = asyncio.create_task(one.acquire(1))
         await asyncio.sleep(0.2)
         assert not blocked.done()
@@ -143,10 +162,10 @@ async def test_another_address_has_a_budget_of_its_own(database: Database) -> No
 async def test_a_smaller_preset_takes_fewer_slots_of_the_same_budget(database: Database) -> None:
     async with granting(database, 5, 20, owner=1) as whole, granting(database, 2, 20, owner=2) as part:
         for _ in range(2):
-            await asyncio.wait_for(part.acquire(1), 0.5)
+            await asyncio.wait_for(part.acquire(1), SAFETY_S)
         third = asyncio.create_task(part.acquire(1))
         for _ in range(3):
-            await asyncio.wait_for(whole.acquire(1), 0.5)
+            await asyncio.wait_for(whole.acquire(1), SAFETY_S)
         await asyncio.sleep(0.1)
         assert not third.done()
         third.cancel()
@@ -165,7 +184,7 @@ async def order_of(limiter: Limiter, wanted: Sequence[tuple[int, int]]) -> list[
         limiter.unused(lease)
 
     tasks = [asyncio.create_task(one(*want)) for want in wanted]
-    await asyncio.wait_for(asyncio.gather(*tasks), 20)
+    await asyncio.wait_for(asyncio.gather(*tasks), SAFETY_S)
     return served
 
 
@@ -194,12 +213,11 @@ async def test_a_paused_salon_blocks_nobody_even_at_a_higher_priority(database: 
         asked.asked = 0
         begun = time.monotonic()
         for _ in range(10):
-            limiter.unused(await asyncio.wait_for(limiter.acquire(1, 0), 1))
-        assert time.monotonic() - begun < 1.0
+            limiter.unused(await asyncio.wait_for(limiter.acquire(1, 0), SAFETY_S))
         assert await free(database, 60) >= PLENTY - 1
         assert await count_of(paused) == 0
         await limiter.close()
-        assert asked.asked <= 40
+        assert asked.asked <= 40 + 8 * (time.monotonic() - begun)
         for task in paused:
             task.cancel()
 
@@ -221,11 +239,18 @@ async def test_a_pause_and_its_end_work_within_a_second(database: Database, comp
         await work.pause([company])
         paused = time.monotonic()
         await asyncio.sleep(1.2)
-        assert granted[-1] - paused < 0.2
+        # In the 0.2 s that it may take, a request each 0.01 s; a busy machine sends fewer.
+        assert sum(at > paused for at in granted) <= 20
+        stopped = len(granted)
+        await asyncio.sleep(PAUSE_POLL_S)
+        assert len(granted) == stopped
         await work.resume([company])
-        resumed = time.monotonic()
-        await asyncio.sleep(1.0)
-        assert min(at for at in granted if at > resumed) - resumed < 1.0
+
+        async def goes_on() -> bool:
+            return len(granted) > stopped
+
+        await eventually(goes_on)
+        assert PAUSE_POLL_S < 1.0, "so often it looks whether the pause is over"
         task.cancel()
 
 
@@ -236,8 +261,9 @@ async def test_a_pause_of_all_salons_asks_the_database_only_now_and_then(databas
         waiting = [asyncio.create_task(limiter.acquire(n)) for n in range(1, 101)]
         await asyncio.sleep(0.1)
         asked.asked = 0
+        begun = time.monotonic()
         await asyncio.sleep(2.0)
-        assert asked.asked <= 16
+        assert asked.asked <= 8 * (time.monotonic() - begun)
         for task in waiting:
             task.cancel()
 
@@ -265,9 +291,10 @@ async def test_waiting_for_a_used_up_minute_costs_a_few_queries_a_second(databas
         waiting = [asyncio.create_task(limiter.acquire(n)) for n in range(5)]
         await asyncio.sleep(0.1)
         asked.asked = 0
+        begun = time.monotonic()
         await asyncio.sleep(2.0)
         assert not any(task.done() for task in waiting)
-        assert asked.asked <= 24
+        assert asked.asked <= 12 * (time.monotonic() - begun)
         for task in waiting:
             task.cancel()
 
@@ -291,22 +318,22 @@ async def test_too_many_requests_stop_everybody_behind_the_address(database_url:
     async with granting(database) as one, granting(second, owner=2) as other:
         await one.throttled(0.6)
         begun = time.monotonic()
+        assert await database.fetchval(BLOCKED_FOR) <= 0.6
         await asyncio.gather(one.acquire(1), other.acquire(2))
-        assert 0.58 <= time.monotonic() - begun < 1.0
+        assert time.monotonic() - begun >= 0.58
     await second.close()
 
 
 async def test_a_long_wait_outlives_a_restart_but_not_a_clock_that_was_put_back(database: Database) -> None:
-    left = f"select extract(epoch from blocked_until - now())::float8 from {SCHEMA}.limiter_egress"
     async with granting(database) as limiter:
         await limiter.throttled(3000.0)
     async with granting(database, owner=2):
-        assert 2990 < await database.fetchval(left) <= 3000
+        assert 2990 < await database.fetchval(BLOCKED_FOR) <= 3000
     await database.execute(
         f"update {SCHEMA}.limiter_egress set blocked_until = now() + interval '2 h', slow_since = now() + interval '1 h'"
     )
     async with granting(database, owner=3):
-        assert await database.fetchval(left) <= 600
+        assert await database.fetchval(BLOCKED_FOR) <= 600
 
 
 async def test_a_shorter_wait_does_not_cut_a_longer_one_short(database: Database) -> None:
@@ -318,12 +345,18 @@ async def test_a_shorter_wait_does_not_cut_a_longer_one_short(database: Database
         assert time.monotonic() - begun >= 0.58
 
 
-async def usable(database: Database, limiter: Limiter) -> int:
-    """How many requests a burst gets through."""
+async def usable(database: Counting, limiter: Limiter) -> int:
+    """How many requests a burst gets through: the database was asked for more, twice, and gave none."""
     await database.execute(f"update {SCHEMA}.limiter_slots set free_at = '-infinity', owner = null")
     await database.execute(f"update {SCHEMA}.limiter_egress set blocked_until = '-infinity'")
     tasks = [asyncio.create_task(limiter.acquire(1)) for _ in range(30)]
-    done, waiting = await asyncio.wait(tasks, timeout=0.4)
+    through = -1
+    while await count_of(tasks) > through:
+        through, asked = await count_of(tasks), database.asked
+        async with asyncio.timeout(SAFETY_S):
+            while database.asked < asked + 3 and through == await count_of(tasks):
+                await asyncio.sleep(0.01)
+    done, waiting = await asyncio.wait(tasks, timeout=0)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
@@ -331,26 +364,28 @@ async def usable(database: Database, limiter: Limiter) -> int:
 
 
 async def test_after_too_many_requests_it_goes_slower_and_recovers_over_ten_minutes(database: Database) -> None:
-    async with granting(database, 40, 20) as limiter:
-        assert await usable(database, limiter) == 20
+    asked = Counting(database)
+    async with granting(asked, 40, 20) as limiter:
+        assert await usable(asked, limiter) == 20
         for _ in range(5):
             await limiter.throttled(0.01)  # one event: the answers to one burst
-        assert await usable(database, limiter) == 14
+        assert await usable(asked, limiter) == 14
         shares = []
         for _ in range(10):
             await database.execute(f"update {SCHEMA}.limiter_egress set slow_since = slow_since - interval '60 s'")
-            shares.append(await usable(database, limiter))
+            shares.append(await usable(asked, limiter))
         assert shares == sorted(shares)
         assert shares[0] < 20
         assert shares[-1] == 20
 
 
 async def test_too_many_requests_again_and_again_slow_down_to_a_tenth_and_no_further(database: Database) -> None:
-    async with granting(database, 100, 20) as limiter:
+    asked = Counting(database)
+    async with granting(asked, 100, 20) as limiter:
         for _ in range(12):
             await limiter.throttled(0.01)
             await database.execute(f"update {SCHEMA}.limiter_egress set slow_since = slow_since - interval '6 s'")
-        assert 2 <= await usable(database, limiter) <= 3
+        assert 2 <= await usable(asked, limiter) <= 3
 
 
 # --- when the database goes away ------------------------------------------------------------------------------------------
@@ -375,11 +410,11 @@ async def test_without_a_database_the_waiters_are_told_and_later_it_goes_on(data
             proxy.refuse()
             for _ in range(2):
                 with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
-                    await asyncio.wait_for(limiter.acquire(1), 5)
+                    await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
             limiter.answered(held)  # does not arrive, which is safe
             await limiter.close()
             await proxy.listen()
-            lease = await asyncio.wait_for(limiter.acquire(1), 5)
+            lease = await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
             limiter.unused(lease)
         await through.close()
 
@@ -390,11 +425,11 @@ async def test_a_statement_that_the_database_refuses_reaches_the_waiters_and_doe
     async with granting(database) as limiter:
         await database.execute(f"alter table {SCHEMA}.limiter_slots rename to away")
         with pytest.raises(DatabaseError):
-            await asyncio.wait_for(limiter.acquire(1), 2)
+            await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
         limiter.answered(Lease(0, 0, 0, 0, await database.fetchval("select now()")))
         await limiter.close()
         await database.execute(f"alter table {SCHEMA}.away rename to limiter_slots")
-        await asyncio.wait_for(limiter.acquire(1), 2)
+        await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
 
 
 # --- no answer, no time -------------------------------------------------------------------------------------------------
@@ -404,9 +439,9 @@ async def test_a_request_without_an_answer_gives_its_second_back_and_keeps_its_m
     async with granting(database, 1, 3) as limiter:
         old = await limiter.acquire(1)
         begun = time.monotonic()
-        limiter.unanswered(old)
+        await freed(database, limiter.unanswered, old, 1.0)
         new = await limiter.acquire(2)
-        assert 0.99 <= time.monotonic() - begun < 1.3
+        assert time.monotonic() - begun >= 0.99
         assert old.second == new.second
         assert old.minute != new.minute
         assert await free(database, 60) == 1
@@ -482,7 +517,7 @@ async def test_a_grant_that_came_too_late_to_be_sent_is_asked_for_again(database
         frozen = Frozen(clock)
         limiter = Limiter(frozen, SCHEMA, "default", 1, lambda: Rates(5, 20, 0.0), timeout_s=30.0, clock=clock.seconds)
         running = asyncio.create_task(limiter.run())
-        lease = await asyncio.wait_for(limiter.acquire(1), 5)
+        lease = await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
         await limiter.close()
         assert limiter.still_good(lease)
         assert frozen.grants == 2

@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import yaml
 
+from support.patience import SAFETY_S
 from support.place import Place, free_port, place
 from ycsync.simulator import Options
 
@@ -89,7 +90,7 @@ async def prometheus(folder: Path, scraped: int) -> AsyncIterator[Prometheus]:
     try:
         async with aiohttp.ClientSession() as session:
             found = Prometheus(f"http://127.0.0.1:{port}", session)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SAFETY_S):
                 while True:
                     assert process.returncode is None, (folder / "prometheus.log").read_text()
                     try:

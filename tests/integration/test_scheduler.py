@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from support.house import House, open_salon
+from support.patience import SAFETY_S
 from ycsync.scheduler import Current, Scheduler, Scope
 from ycsync.scheduler import loop as scheduling
 from ycsync.simulator import Simulator
@@ -23,7 +24,7 @@ async def salons(database_url: str) -> AsyncIterator[tuple[Simulator, House]]:
 
 
 async def eventually(house: House, query: str, wanted: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SAFETY_S):
         while await house.database.fetchval(query) != wanted:
             await asyncio.sleep(0.02)
 

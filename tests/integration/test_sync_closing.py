@@ -7,6 +7,7 @@ import asyncio
 import asyncpg
 
 from support.house import assert_equal, follow, open_house
+from support.patience import SAFETY_S
 from ycsync.simulator import Options, Simulator
 
 SALON = 4001
@@ -20,7 +21,7 @@ async def test_a_client_deleted_while_the_visits_are_read_is_gone_at_the_end(dat
         task = asyncio.create_task(follow(sim, database_url, preset=SLOW))
         connection = await asyncpg.connect(database_url)
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(SAFETY_S):
                 while not task.done() and not await _proved(connection):
                     await asyncio.sleep(0.02)
         finally:

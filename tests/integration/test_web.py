@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from support.patience import SAFETY_S
 from support.place import free_port
 from support.shown import TOKEN, Shown, served
 from ycsync.web import Events, Health
@@ -295,7 +296,7 @@ async def test_who_comes_when_too_many_listen_is_told_so(web: Served) -> None:
     assert "too many" in json.loads(text)["error"]
     for response, _ in several:
         response.close()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SAFETY_S):
         while web.events.listeners:
             await asyncio.sleep(0.01)
             await web.events.publish()
@@ -306,14 +307,14 @@ async def test_who_takes_nothing_is_cut_and_holds_up_nobody(web: Served, monkeyp
     slow = socket.create_connection(("127.0.0.1", web.port))
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.sendall(b"GET /api/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SAFETY_S):
         while not web.events.listeners:
             await asyncio.sleep(0.01)
     response, heard = await listen(web)
     await heard()
     longest = 0.0
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(SAFETY_S):
         n = 0
         while web.events.listeners > 1:  # until the slow one is given up
             n += 1

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 
 import ycsync
+from support.patience import SAFETY_S
 from support.queue import STREAMS, database, due_in, me, names, put, row, work
 from ycsync.limiter import TRANSIT_S, Limiter, Rates
 from ycsync.store.database import Database, connect
@@ -159,13 +161,17 @@ async def test_what_a_killed_process_held_is_free_at_once(database_url: str, dat
         while process_start(holder.pid) is not None:  # gone, or its remains only: nobody has waited for it
             await asyncio.sleep(0.005)
         died = time.monotonic()
+        before = await database.fetchval("select clock_timestamp()")
         assert await work.reap() == [owner]
+        after = await database.fetchval("select clock_timestamp()")
     assert len(await work.claim(me, 9, STREAMS)) == 3
     assert await database.fetchval("select outcome from yclients.sync_batches") == "lost"
     limiter = Limiter(database, "yclients", "default", me, lambda: Rates(5, 50, 0.0), timeout_s=30)
     running = asyncio.create_task(limiter.run())
-    await asyncio.wait_for(limiter.acquire(1), 5)
-    assert 1.0 + TRANSIT_S - 0.05 <= time.monotonic() - died < 1.5 + TRANSIT_S
+    free = await database.fetchval("select min(free_at) from yclients.limiter_slots where kind = 1")
+    assert before <= free - timedelta(seconds=1.0 + TRANSIT_S) <= after
+    await asyncio.wait_for(limiter.acquire(1), SAFETY_S)
+    assert time.monotonic() - died >= 1.0 + TRANSIT_S - 0.05
     running.cancel()
 
 

@@ -13,6 +13,7 @@ import pytest
 from conftest import Effort
 from support.agree import of_place, of_turns
 from support.house import STREAMS, assert_equal, open_house, still
+from support.patience import SAFETY_S
 from support.place import Place
 from support.turns import open_turns
 from ycsync.config import parse_settings
@@ -81,7 +82,7 @@ async def test_a_service_lives_through_all_faults_with_their_real_waits(place: P
     # A pass from the beginning, asked of the service: the nights of this soak are too few.
     done = await place.run("sync", "--force", "--confirm-deletions", timeout=effort.of(60, 300))
     assert done.code == 0, (f"seed {effort.seed}", done)
-    async with asyncio.timeout(effort.of(20, 60)):
+    async with asyncio.timeout(SAFETY_S):
         while (await place.get("/readyz"))[0] != 200:
             await asyncio.sleep(0.2)
     async with open_house(place.simulator.url, place.database_url) as house:

@@ -16,6 +16,7 @@ from conftest import Effort
 from faultproxy import Faults
 from support.bouncer import Bouncer, PoolMode, bouncer
 from support.house import STREAMS, assert_equal, open_house
+from support.patience import SAFETY_S
 from support.place import Place
 from ycsync.errors import DatabaseError, DatabaseUnavailable
 from ycsync.simulator import Options, Simulator
@@ -115,7 +116,7 @@ async def test_a_pooler_without_its_database_says_what_it_knows(database_url: st
         with pytest.raises(DatabaseUnavailable, match=r"cannot be reached|does not answer"):
             await connect(between.url, "yclients", timeout_s=3)
         await between.behind.listen()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SAFETY_S):
             while True:
                 try:
                     database = await connect(between.url, "yclients", timeout_s=3)
@@ -129,7 +130,7 @@ async def test_a_pooler_without_its_database_says_what_it_knows(database_url: st
         with pytest.raises(DatabaseUnavailable):
             await database.within(1.0).fetchval("select 1")
         between.behind.faults = Faults()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SAFETY_S):
             while True:
                 try:
                     assert await database.fetchval("select 1") == 1
@@ -171,7 +172,7 @@ async def test_service_and_commands_share_the_work_and_the_limit_through_a_kill(
     await service.wait()
     sync = await place.start("sync", log="log2")  # it does the work itself, until there is a service again
     service = await place.start("run")
-    assert await asyncio.wait_for(sync.wait(), 60) == 0, place.log("log2")
+    assert await asyncio.wait_for(sync.wait(), SAFETY_S) == 0, place.log("log2")
     salon = place.simulator.world.salons[4001]
     assert await place.fetchval("select count(*) from yclients.records") == len(salon.records)
     assert await place.fetchval("select count(*) from yclients.clients") == len(salon.clients)
@@ -194,8 +195,8 @@ async def test_service_and_commands_share_the_work_and_the_limit_through_a_kill(
     assert report.max_60s <= 200
     assert report.answers.keys() <= {"200", "left"}  # left: those of the killed one
     assert report.repeats <= 12
-    service.terminate()
-    assert await asyncio.wait_for(service.wait(), 2) == 0
+    stopped = await place.stop(service)
+    assert (stopped.code, stopped.seconds < 2) == (0, True), stopped
     for word in ("database.lost", "internal.unexpected", "Traceback", "prepared statement"):
         assert word not in place.log() + place.log("log2"), word
     assert await place.fetchval("select count(*) from yclients.workers") == 0

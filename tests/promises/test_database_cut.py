@@ -22,6 +22,7 @@ from conftest import Effort
 from faultproxy import Cut, FaultProxy
 from support.bouncer import through, upstream_of
 from support.house import QUICK, SECRETS, STREAMS, House, assert_equal, open_house, settings_for
+from support.patience import SAFETY_S
 from ycsync import logs, sql
 from ycsync.config import Loaded
 from ycsync.errors import DatabaseUnavailable, Fenced
@@ -246,7 +247,7 @@ def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def until(true: str, database: Database, what: object) -> None:
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(SAFETY_S):
             while not await database.fetchval(true):
                 await asyncio.sleep(0.02)
     except TimeoutError:

@@ -81,7 +81,7 @@ async def cut(scene: Scene) -> None:
         scene.figures["known"] = known
         for worker in known:
             await scene.until("select exists (select from yclients.sync_batches where worker_id = $1 and outcome in "
-                              "('more', 'proved'))", worker, within_s=30)  # fmt: skip
+                              "('more', 'proved'))", worker, within_s=90)  # fmt: skip
         scene.figures["twice"] = await scene.value(
             "select count(*) from public.taken where worker = any($1) and at > $2", gone, back
         )

@@ -21,9 +21,11 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from faultproxy import FaultProxy
+from support.patience import SAFETY_S
 from support.place import free_port
 
 PoolMode = Literal["session", "transaction", "statement"]
+
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
@@ -114,7 +116,7 @@ def _end_with_us() -> None:
 
 
 async def _answers(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SAFETY_S):
         while True:
             assert process.returncode is None, "PgBouncer ended while it started"
             try:

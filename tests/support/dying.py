@@ -23,6 +23,7 @@ import asyncpg
 
 from support.house import differences, expected_rows
 from support.killing import Death, Key, Point, Victims, open_victims
+from support.patience import SAFETY_S
 from support.remains import Reader, Rows, claims, gone, stored_rows, versions, wrong
 from ycsync.plan import cursor as cursors
 from ycsync.simulator import Simulator
@@ -199,7 +200,7 @@ class Trial:
         pid = await scene.victims.start("run", url=self.url, config=scene.config, at=at, night=scene.night, poll=0.2, **spec)
         ending = asyncio.create_task(scene.victims.ended())
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(SAFETY_S):
                 while not ending.done() and not ("service.ready" in scene.victims.log()[said:] and await self._idle()):
                     await asyncio.sleep(0.02)
             if not ending.done() and not scene.victims.has_told():  # else it stops already, or is gone
@@ -260,7 +261,7 @@ class Trial:
         """The database once the dead process's sessions are gone: what it sent last has been done, or never will be."""
         connection = await asyncpg.connect(self.url)
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SAFETY_S):
                 while await connection.fetchval(
                     "select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
                     " and backend_type = 'client backend'"

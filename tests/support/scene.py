@@ -17,6 +17,7 @@ import asyncpg
 
 from support.house import QUICK, differences, expected_rows, open_house
 from support.network import API, Hub, Machine, Service
+from support.patience import SAFETY_S
 from support.privacy import SECRETS
 from ycsync.simulator import Options, Simulator
 
@@ -134,7 +135,7 @@ class Scene:
     async def returned(self, service: Service) -> list[int]:
         """It noticed that it was given up, and has a number again."""
         await service.until_log("worker.given_up", 60)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(SAFETY_S):
             while not (known := await self.workers(service.machine)):
                 await asyncio.sleep(0.05)
         return known
@@ -144,7 +145,7 @@ class Scene:
         gone = await self.workers(machine)
         assert gone
         await self.value("update yclients.workers set beat_at = beat_at - interval '31 seconds' where id = any($1)", gone)
-        await self.until("select not exists (select from yclients.workers where id = any($1))", gone, within_s=15)
+        await self.until("select not exists (select from yclients.workers where id = any($1))", gone, within_s=SAFETY_S)
         return gone
 
     @contextlib.asynccontextmanager

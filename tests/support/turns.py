@@ -24,7 +24,7 @@ class Turns:
     overview: Overview
     requests: int = 0  # of the last turn
 
-    async def turn(self, times: int = 1, *, timeout_s: float = 30.0) -> None:
+    async def turn(self, times: int = 1, *, timeout_s: float = 90.0) -> None:
         """Run everything that is switched on to its end, as if the time for it had come."""
         for _ in range(times):
             before = self.sim.report().requests

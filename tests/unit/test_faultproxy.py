@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from faultproxy import NONE, Cut, FaultProxy, Faults
+from support.patience import SAFETY_S
 
 
 async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,7 +121,7 @@ async def test_half_a_message_may_pass(proxy: FaultProxy) -> None:
     async with FaultProxy(server.sockets[0].getsockname()) as proxy:
         proxy.cut = Cut(2, half=True)
         await _talk(proxy, START + QUERY + SYNC)
-        await asyncio.wait_for(done.wait(), 5)
+        await asyncio.wait_for(done.wait(), SAFETY_S)
     server.close()
     assert got == [START + QUERY[: len(QUERY) // 2]]
 

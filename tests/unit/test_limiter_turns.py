@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.patience import SAFETY_S
 from ycsync.limiter import SHARE, Clocks, Lease, Limiter, Rates, Turns
 
 COMMAND, LISTS, DELTA, FILLING = 100, 6, 5, 0
@@ -203,7 +204,7 @@ async def test_a_first_reading_that_waits_for_room_holds_up_nobody_and_has_its_t
     filling = asyncio.create_task(limiter.acquire(1, FILLING))
     await asyncio.sleep(0)
     assert limiter.granted == []
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(SAFETY_S):
         await limiter.acquire(2, DELTA)
         assert limiter.granted == [2], "it did not wait until the filling asks again"
         await asyncio.gather(*(limiter.acquire(2, DELTA) for _ in range(2 * SHARE)), filling)
