@@ -20,6 +20,8 @@ from support.memory import server_folder
 from ycsync.logs import rate
 from ycsync.store.embedded import EmbeddedPostgres
 
+# Files whose tests take longest: who starts last must not be waited for alone. Groups of tests go before all single ones.
+LONGEST = ("test_stop_anywhere.py", "test_stop_service.py", "test_service.py", "test_database_failover.py")
 _FOREIGN = ("YCSYNC_", "YCLIENTS_", "XDG_")
 _SYSTEMD = ("STATE_DIRECTORY", "RUNTIME_DIRECTORY", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_USEC")
 
@@ -44,6 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """One seed for all processes of a run."""
+    # Whoever set it for a shell of their own must not have each of hundreds of commands compile all of ycsync anew.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     # Started in the background of a shell, or to outlive it; what the tests start must hear its signals all the same.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -57,6 +61,11 @@ def pytest_configure(config: pytest.Config) -> None:
     hypothesis.settings.register_profile("quick", derandomize=True, deadline=None, database=None)
     hypothesis.settings.register_profile("soak", deadline=None, database=None, print_blob=True)
     hypothesis.settings.load_profile("soak" if config.getoption("--soak") else "quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first; else the order stays."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.hookimpl(optionalhook=True)

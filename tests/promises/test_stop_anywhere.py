@@ -52,8 +52,13 @@ async def until_done(scene: Scene, figures: Figures, points: Sequence[Point]) ->
     return left
 
 
-async def kill_everywhere(scene: Scene, effort: Effort, quick: int, soak_s: float, only: str = "") -> Figures:
-    """`quick` places, evenly; or every point in random order for so many seconds. `only`: places that contain this."""
+async def kill_everywhere(
+    scene: Scene, effort: Effort, quick: int, soak_s: float, only: str = "", part: tuple[int, int] = (0, 1)
+) -> Figures:
+    """`quick` places, evenly; or every point in random order for so many seconds. `only`: places that contain this.
+
+    `part`: which of how many equal parts of the quick places.
+    """
     rehearsal = await scene.rehearse("sync")
     found = [point for point in all_points(rehearsal) if only in point.place]
     figures = Figures()
@@ -66,7 +71,7 @@ async def kill_everywhere(scene: Scene, effort: Effort, quick: int, soak_s: floa
                 break
     else:
         places = [point for point in points_of(rehearsal) if only in point.place]
-        left = places[:: max(1, len(places) // quick)]
+        left = places[:: max(1, len(places) // quick)][part[0] :: part[1]]
         while left:
             left = [*await until_done(scene, figures, left[:DEATHS]), *left[DEATHS:]]
     told = f"{len({point.place for point in found})} places, {len(found)} points; {figures}; seed {effort.seed}"
@@ -83,9 +88,10 @@ async def _scene(folder: Path, server: str, extra: str = "", **options: object) 
         yield scene
 
 
-async def test_a_first_pass_in_bulk(tmp_path: Path, postgres_dsn: str, effort: Effort) -> None:
+@pytest.mark.parametrize("half", [0, 1])  # side by side: both take as long as anything else here
+async def test_a_first_pass_in_bulk(tmp_path: Path, postgres_dsn: str, effort: Effort, half: int) -> None:
     async with _scene(tmp_path, postgres_dsn) as scene:
-        await kill_everywhere(scene, effort, 40, 180)
+        await kill_everywhere(scene, Effort(effort.soak, effort.seed + half), 40, 90, part=(half, 2))
 
 
 async def test_a_first_pass_client_by_client(tmp_path: Path, postgres_dsn: str, effort: Effort) -> None:
