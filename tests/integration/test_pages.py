@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -77,6 +78,27 @@ def clients(*rows: Client, minutes: float = 0, rejects: tuple[Reject, ...] = (),
     return PageRows("clients", rows, rejects, at(minutes), swept)
 
 
+@asynccontextmanager
+async def held(url: str, table: str, entity: int) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """One row is locked by somebody else, until what this yields is called."""
+    connection = await asyncpg.connect(url)
+    try:
+        lock = connection.transaction()
+        await lock.start()
+        await connection.execute(f"select from yclients.{table} where id = $1 for update", entity)
+        yield lock.rollback
+    finally:
+        await connection.close()
+
+
+async def waiting(store: Store, count: int) -> None:
+    """Returns when so many commits wait for a lock."""
+    query = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+    async with asyncio.timeout(20):
+        while await store.database.fetchval(query) != count:
+            await asyncio.sleep(0.01)
+
+
 # --- the fence ----------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +170,27 @@ async def test_an_older_page_never_overwrites_a_newer_row(store: Store) -> None:
     effect = await store.put("clients", clients(client(1, name="старое"), minutes=4))
     assert (effect.inserted, effect.changed) == (0, 0)
     assert (await store.rows("clients"))[1]["name"] == "новое"
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_older_page_that_waited_for_a_newer_one(store: Store, database_url: str, known: bool) -> None:
+    """Both are planned on the same row; the older one waits for the newer one's lock, and must not overwrite it then."""
+    await store.put("records", PageRows("records", [record(1)] if known else [], (), at(0)))
+    await store.put("records", PageRows("records", [record(2)], (), at(0)))
+    newer = [PageRows("records", [row], (), at(9)) for row in (record(1, 90, 2), record(2, 90, 2))]
+    async with held(database_url, "records", 2) as release:
+        first = asyncio.create_task(store.pages.commit(store.advance("records"), newer))
+        await waiting(store, 1)
+        older = PageRows("records", [record(1, 30, 3)], (), at(3))
+        second = asyncio.create_task(store.pages.commit(store.advance("services", 0), [older]))
+        await waiting(store, 2)
+        await release()
+        await first
+        assert ((await second).inserted, (await second).changed) == (0, 0)
+    row = (await store.rows("records"))[1]
+    assert (row["starts_at"], row["observed_at"]) == (at(90), at(9))
+    lines = await store.database.fetch("select position from yclients.record_services where record_id = 1")
+    assert len(lines) == 2
 
 
 async def test_a_masked_phone_keeps_the_real_one(store: Store) -> None:
@@ -301,6 +344,21 @@ async def test_a_row_changed_after_the_sweep_looked_is_not_deleted(store: Store)
     await store.put("clients", sweep_page(*range(1, 50), minutes=5))
     await store.put("clients", clients(client(50, name="здесь"), minutes=6))
     assert (await store.put("clients", end_of_sweep=WHOLE)).deleted == 0
+
+
+async def test_a_row_seen_while_a_sweep_missed_it_stays(store: Store, database_url: str) -> None:
+    """Neither commit sees the other: only the instants of the two requests tell which of them is right."""
+    await fill(store)
+    missed = [sweep_page(*range(1, 49)), clients(client(1, name="держит"), minutes=5)]
+    async with held(database_url, "clients", 1) as release:
+        sweep = asyncio.create_task(store.pages.commit(store.advance("clients"), missed))
+        await waiting(store, 1)
+        await store.pages.commit(store.advance("services", 0), [clients(client(50, name="здесь"), minutes=6)])
+        assert not sweep.done()
+        await release()
+        store.version = (await sweep).version
+    await store.put("clients", end_of_sweep=WHOLE)
+    assert await live(store) == set(range(1, 51)) - {49}
 
 
 async def test_an_older_page_does_not_bring_a_deleted_row_back(store: Store) -> None:

@@ -73,13 +73,13 @@ Serve = Callable[..., Any]
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    """serve(**options) starts a simulator without limits, unless the options name some."""
+    """serve(**options) starts a simulator without limits whose lists need no dates, unless the options name some."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
 
         async def start(**options: Any) -> Api:
             clock = Clock()
-            chosen = Options(**{"per_second": 0, "per_minute": 0, **options})
+            chosen = Options(**{"per_second": 0, "per_minute": 0, "undated": "all", **options})
             sim = await stack.enter_async_context(Simulator(chosen, clock=clock))
             return Api(sim, clock, session)
 

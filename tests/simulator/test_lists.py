@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -112,6 +113,26 @@ async def test_records_are_filtered_by_client_staff_and_creation(serve: Serve) -
     assert await got(staff_id=staff_id, start_date="2025-05-01", end_date="2025-06-30") == both != set()
     made = wanted(lambda row: "2025-05-01" <= row["create_date"] < "2025-07-01")
     assert await got(c_start_date="2025-05-01", c_end_date="2025-06-30") == made != set()
+
+
+@pytest.mark.parametrize(("undated", "narrow"), [("narrow", ("records",)), ("narrow-lists", ("records", "operations"))])
+async def test_a_list_without_both_dates_is_narrow(serve: Serve, undated: str, narrow: tuple[str, ...]) -> None:
+    api = await serve(undated=undated, visits=300)
+    salon = api.sim.world.salons[C]
+    salon.ledger.add("operations", salon.now() + 90 * 86_400, salon.now())
+    salon.add_record(salon.today() + timedelta(days=90))
+    paths = {"records": f"/records/{C}", "operations": f"/storages/transactions/{C}"}
+    every = {"start_date": "2000-01-01", "end_date": "2035-01-01"}
+    for name, path in paths.items():
+        asked = {"with_deleted": 1, "count": 100}
+        whole = len(await api.everything(path, **asked, **every))
+        assert whole == (301 if name == "records" else len(salon.ledger.operations))
+        for dates in ({}, {"start_date": "2000-01-01"}, {"end_date": "2035-01-01"}):
+            assert (len(await api.everything(path, **asked, **dates)) < whole) == (name in narrow), (name, dates)
+    client_id, own = next((one, ids) for one in salon.clients if len(ids := salon.bookings.ids_of(one)) > 3)
+    assert len(await api.rows(f"/records/{C}", client_id=client_id, with_deleted=1)) < len(own)
+    answer = await api.get(f"/records/{C}", count=1)
+    assert answer["meta"]["total_count"] < 100
 
 
 async def test_changed_after_is_inclusive_and_takes_every_spelling(serve: Serve) -> None:

@@ -131,8 +131,7 @@ class Desk:
     def _visits(self, query: Mapping[str, str]) -> list[Row]:
         habits = self.habits
         since = self._since(query)
-        lo = datetime.fromisoformat(query["start_date"]) if "start_date" in query and habits.dates else None
-        hi = datetime.fromisoformat(query["end_date"]) if "end_date" in query and habits.dates else None
+        lo, hi = self._dates(query)
         if hi is not None:
             hi += {"day": timedelta(days=1), "instant": timedelta(seconds=1), "before": timedelta(0)}[habits.end]
         staff, client = query.get("staff_id"), query.get("client_id")
@@ -152,6 +151,16 @@ class Desk:
             self.shop.rng.shuffle(found)
         key = (lambda row: row.at.date()) if habits.ties == "day" else (lambda row: row.at)
         return sorted(found, key=key, reverse=habits.newest_first)
+
+    def _dates(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+        """The dates asked for; what the server makes of one that is left out."""
+        if not self.habits.dates:
+            return None, None
+        lo = datetime.fromisoformat(query["start_date"]) if "start_date" in query else None
+        hi = datetime.fromisoformat(query["end_date"]) if "end_date" in query else None
+        if self.habits.undated == "narrow":
+            lo, hi = lo or self.shop.today - timedelta(days=30), hi or self.shop.today + timedelta(days=30)
+        return lo, hi
 
     def _made(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
         habits = self.habits

@@ -35,6 +35,7 @@ class Habits:
     creation  what `c_end_date` means: its whole day, its first instant; or neither it nor c_start_date filters; or they do,
               and rows that show no date on which they were made are in no range
     dropped   how often an answer shows one row twice and another not at all
+    undated   without one of its dates a list is of 30 days around today, or it is all of it
     failing   how often a request is answered with an error
     """
 
@@ -48,6 +49,7 @@ class Habits:
     beyond: Beyond = "nothing"
     pages: bool = True  # a page's number means anything
     dates: bool = True  # start_date and end_date filter
+    undated: Literal["narrow", "all"] = "narrow"
     creation: Literal["day", "instant", "ignored", "absent"] = "day"
     changes: bool = True  # changed_after filters
     zone: Literal["local", "utc"] = "local"  # in which changed_after is read

@@ -211,3 +211,53 @@ async def test_a_first_reading_that_waits_for_room_holds_up_nobody_and_has_its_t
     assert limiter.granted.count(1) == 1
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+class Returning(Generous):
+    """Notes the leases that were given back; one who waits may give up while the database is asked."""
+
+    returned: list[Lease]
+    gives_up: asyncio.Task[Lease] | None = None
+
+    async def ask(self, company: int, *, patient: bool = False) -> Lease | float:
+        if self.gives_up is not None:
+            self.gives_up.cancel()
+            self.gives_up = None
+            await asyncio.sleep(0)
+        await super().ask(company, patient=patient)
+        return Lease(company, 1, company, 1, WHEN)
+
+    def unused(self, lease: Lease) -> None:
+        self.returned.append(lease)
+
+
+async def test_a_waiter_cancelled_at_its_grant_returns_it() -> None:
+    """The lease was granted, and the one who waited is cancelled before it wakes up: nobody else knows of the lease."""
+    limiter = Returning(NoDatabase(), "s", "e", 1, lambda: Rates(1000, 1000, 0.0), timeout_s=1.0)
+    limiter.granted, limiter.returned = [], []
+    waiting = asyncio.create_task(limiter.acquire(1))
+    await asyncio.sleep(0)
+    waiter = limiter._turns.next(nobody)
+    assert waiter is not None
+    lease = Lease(3, 1, 7, 1, WHEN)
+    waiter.granted.set_result(lease)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert limiter.returned == [lease]
+
+
+async def test_a_lease_for_a_waiter_that_gave_up_is_returned() -> None:
+    """It gave up while the database was asked for its lease."""
+    limiter = Returning(NoDatabase(), "s", "e", 1, lambda: Rates(1000, 1000, 0.0), timeout_s=1.0)
+    limiter.granted, limiter.returned = [], []
+    waiting = asyncio.create_task(limiter.acquire(1))
+    limiter.gives_up = waiting
+    running = asyncio.create_task(limiter.run())
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert await limiter.acquire(2) not in limiter.returned
+    assert limiter.granted == [1, 2]
+    assert len(limiter.returned) == 1
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)

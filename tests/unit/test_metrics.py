@@ -20,6 +20,7 @@ from ycsync.config import STREAMS
 from ycsync.metrics import Metrics, State, StreamState, Told
 from ycsync.model import CompanyId
 from ycsync.model.streams import DECLARED
+from ycsync.plan.dates import WIDEST
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 from ycsync.service.gauges import spread
@@ -70,7 +71,7 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
         endpoints.companies(1, 1).endpoint,
         endpoints.clients(1, Ask(1, 1), None).endpoint,
         endpoints.clients_search(1, Ask(1, 1)).endpoint,
-        endpoints.records(1, Window(), 1).endpoint,
+        endpoints.records(1, Window(), 1, WIDEST).endpoint,
         *(endpoints.declared(stream, 1).endpoint for stream in DECLARED.values()),
         endpoints.clients_by_id(1, [1]).endpoint,
         endpoints.client(1, 1).endpoint,
@@ -81,7 +82,7 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
     }
     assert made == set(metrics.ENDPOINTS) - {"auth"}
     functions = inspect.getmembers(endpoints, lambda one: inspect.isfunction(one) and one.__module__ == endpoints.__name__)
-    assert len(functions) == len(made) - len(DECLARED) + 1 + 2
+    assert len(functions) == len(made) - len(DECLARED) + 1 + 3  # `records` has a form without dates too
 
 
 def test_a_throttle_is_counted_as_it_comes() -> None:

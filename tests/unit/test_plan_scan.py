@@ -188,3 +188,51 @@ def test_a_server_that_gives_its_small_default_whatever_is_asked_is_read_to_the_
         seen.update(page)
         scan, _ = scans.absorb(scan, ask, page, len(page), len(ids) if counted else None)
     assert seen == set(ids)
+
+
+@pytest.mark.parametrize(("order", "counted", "repeated"), [(1, True, 3), (-1, True, 3), (1, False, 1)])
+def test_a_repeated_first_page_ends_no_list_that_goes_on(order: int, counted: bool, repeated: int) -> None:
+    """Pages of 50 whatever is asked, so that the next one begins where the last ended; it shows the first one again."""
+    ids, total = tuple(range(1, 201)[::order]), 200 if counted else None
+    scan, _ = scans.absorb(Scan(size=25), Ask(1, 25), ids[:50], 50, total)
+    for _ in range(repeated):
+        ask = scans.asks(scan, 1)[0]
+        scan, _ = scans.absorb(scan, ask, ids[:50], 50, total)
+        assert not scan.done
+    seen = set(ids[:50])
+    for _ in range(30):
+        if scan.done:
+            break
+        ask = scans.asks(scan, 1)[0]
+        page = ids[(ask.page - 1) * 50 : ask.page * 50]
+        seen.update(page)
+        scan, _ = scans.absorb(scan, ask, page, len(page), total)
+    assert scan.done
+    assert seen == set(ids)
+
+
+@pytest.mark.parametrize("last", [(1,), ()])
+def test_a_page_that_shows_no_order_does_not_restore_it(last: tuple[int, ...]) -> None:
+    """Who is not shown by a list without the documented order is not gone, however its last page looks."""
+    scan, _ = scans.absorb(Scan(), Ask(1, 300), tuple(range(600, 300, -1)), 300, 301)
+    assert not scan.ascending
+    scan, _ = scans.absorb(scan, Ask(2, 300), last, len(last), 301)
+    assert not scan.ascending
+
+
+@pytest.mark.parametrize(
+    ("before", "bridged"),
+    [(tuple(range(20, 520, 10)), True), ((5, *range(10, 500, 10)), False)],
+)
+def test_a_gap_is_bridged_by_a_page_that_reaches_it(before: tuple[int, ...], bridged: bool) -> None:
+    """The page before the gap is read again: one has left it, or one came back to it and pushed its last row out."""
+    page = tuple(range(10, 510, 10))
+    scan, _ = scans.absorb(Scan(size=25), Ask(1, 25), page, 50, 150)
+    ask = scans.asks(scan, 1)[0]
+    scan, verdict = scans.absorb(scan, ask, tuple(range(520, 1020, 10)), 50, 150)
+    assert verdict is Verdict.AGAIN
+    again = scans.asks(scan, 1)[0]
+    assert again.page == ask.page - 1
+    scan, verdict = scans.absorb(scan, again, before, 50, 150)
+    assert verdict is Verdict.JOINED
+    assert scan.bridge == (520 if bridged else 0)

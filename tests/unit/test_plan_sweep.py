@@ -294,15 +294,51 @@ def test_a_day_by_staff_is_read_whole_when_new_visits_hide_an_unknown_master() -
     assert [(one.lo, one.hi, one.paged, one.staff_id) for one in sweep.pending] == [(day, day, True, None)]
 
 
-def test_a_day_by_staff_that_adds_up_is_done() -> None:
+@pytest.mark.parametrize(
+    ("longest", "asked", "distinct", "total", "first", "after_an_empty_page"),
+    [
+        (31, 1000, 30, 30, Verdict.WHOLE, Verdict.WHOLE),
+        (30, 1000, 30, 30, Verdict.PROBE, Verdict.WHOLE),
+        (31, 30, 30, 30, Verdict.PROBE, Verdict.WHOLE),
+        (30, 1000, 29, 30, Verdict.PROBE, Verdict.SPLIT),
+        (30, 1000, 30, 31, Verdict.SPLIT, Verdict.SPLIT),
+        (30, 1000, 30, None, Verdict.SPLIT, Verdict.SPLIT),
+    ],
+)
+def test_what_a_page_of_thirty_rows_is_worth(
+    longest: int, asked: int, distinct: int, total: int | None, first: Verdict, after_an_empty_page: Verdict
+) -> None:
+    """As long as any page, with a row shown twice or no count: an empty next page is a later moment, and not believed."""
+    sweep = Sweep(total=500, longest=longest, before=10)
+    answer = Answer(asked=asked, rows=30, distinct=distinct, total=total)
+    assert sweeps.judge(sweep, answer) is first
+    assert sweeps.judge(sweep, msgspec.structs.replace(answer, next_page_empty=True)) is after_an_empty_page
+
+
+def test_a_count_that_is_the_pages_own_is_found_out() -> None:
+    window = Window(lo=TODAY - timedelta(days=9), hi=TODAY)
+    sweep = Sweep(began=BEGAN, total=500, planned=True, longest=30, pending=(window,))
+    days = tuple(TODAY - timedelta(days=n) for n in range(9))
+    answer = Answer(
+        asked=1000, rows=30, distinct=30, total=30, oldest=min(days), newest=TODAY, newest_first=True,
+        cut=sweeps.cut_date(days, True), next_page_empty=False,
+    )  # fmt: skip
+    after, verdict = sweeps.absorb(sweep, window, answer, TODAY)
+    assert (verdict, after.lies, after.size) == (Verdict.SPLIT, True, sweep.size)
+
+
+@pytest.mark.parametrize(("found", "done"), [(15, True), (14, False), (16, False)])
+def test_a_day_by_staff_must_add_up_exactly(found: int, done: bool) -> None:
+    """More than were counted says that the count is too low, and then it proves no part to be whole."""
     day = TODAY - timedelta(days=1)
     sweep = Sweep(began=BEGAN, total=500, planned=True, size=25, longest=25, inclusive=True, pending=(Window(lo=day, hi=day),))
     full = Answer(asked=25, rows=25, distinct=25, total=30, oldest=day, newest=day, staff=(1, 2), steady=25)
     sweep, _ = sweeps.absorb(sweep, sweep.pending[0], full, TODAY)
     for piece in sweep.pending:
-        answer = Answer(asked=25, rows=15, distinct=15, total=15, oldest=day, newest=day, steady=15)
+        answer = Answer(asked=25, rows=found, distinct=found, total=found, oldest=day, newest=day, steady=found)
         sweep, _ = sweeps.absorb(sweep, piece, answer, TODAY)
-    assert sweep.finished
+    assert sweep.finished is done
+    assert [(one.lo, one.hi, one.paged) for one in sweep.pending] == ([] if done else [(day, day, True)])
 
 
 @given(

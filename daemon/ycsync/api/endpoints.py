@@ -9,6 +9,7 @@ from datetime import date, timedelta
 import msgspec
 
 from ycsync.model.declared import Declared
+from ycsync.plan.dates import Dates, closed
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 
@@ -94,18 +95,19 @@ def clients_search(company_id: int, ask: Ask) -> Request:
     return Request("clients_search", company_id, path, (), msgspec.json.encode(body))
 
 
-def records(company_id: int, window: Window, size: int, changed_after: str | None = None, page: int = 1) -> Request:
-    """Visits of one window of session dates, cancelled ones included."""
+def records(
+    company_id: int, window: Window, size: int, ends: Dates, changed_after: str | None = None, page: int = 1
+) -> Request:
+    """Visits of one window of session dates, cancelled ones included; `ends` are sent for its open ends."""
+    first, last = closed(window.lo, window.hi, ends)
     params = [
         ("page", str(page)),
         ("count", str(size)),
         ("with_deleted", "1"),
         ("include_finance_transactions", "1"),
+        ("start_date", first.isoformat()),
+        ("end_date", last.isoformat()),
     ]
-    if window.lo is not None:
-        params.append(("start_date", window.lo.isoformat()))
-    if window.hi is not None:
-        params.append(("end_date", window.hi.isoformat()))
     if window.made_lo is not None:
         params.append(("c_start_date", window.made_lo.isoformat()))
     if window.made_hi is not None:
@@ -118,6 +120,12 @@ def records(company_id: int, window: Window, size: int, changed_after: str | Non
     if changed_after is not None:
         params.append(("changed_after", changed_after))
     return Request("records", company_id, f"/records/{company_id}", tuple(params))
+
+
+def records_undated(company_id: int) -> Request:
+    """One visit, asked for without dates: its count tells what the server makes of their absence."""
+    params = (("page", "1"), ("count", "1"), ("with_deleted", "1"))
+    return Request("records", company_id, f"/records/{company_id}", params)
 
 
 def declared(

@@ -78,6 +78,8 @@ class Cursor(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0  # rows a page that worked where larger ones failed; 0: none failed
     longest: int = 0  # rows of the longest page of earlier readings
     inclusive: bool = False
+    dated: bool = False  # both dates were sent in all that it rests on: release 0.1.0 left out those of open ends
+    wide: bool = False  # rows lie outside the far dates: the widest are sent
     search: bool = False  # the list of full cards is gone: clients/search is used
     delta_ignored: bool = False  # the server does not filter by changed_after
     whole_since: datetime | None = None  # a reading of everything, which deltas still close, began then
@@ -150,6 +152,9 @@ def begin(
     replace = msgspec.structs.replace
     if cursor.scan is not None and scans.hopeless(cursor.scan):
         return replace(cursor, scan=scans.anew(cursor.scan, cursor.size or WAYS[stream].size))
+    if not WAYS[stream].pages and not cursor.dated:
+        # What was read, or is being read, without both dates may be a narrow window around today: all is read anew.
+        cursor = replace(cursor, dated=True, sweep=None, since=None, swept=False, whole_since=None)
     if cursor.busy:
         return replace(cursor, readings=READINGS) if wanted and cursor.readings is None and WAYS[stream].pages else cursor
     first = cursor.since is None

@@ -9,6 +9,8 @@ beginning, plan.cursor) brings it. The windows are made newest first, so that ac
 
 What is assumed of the server, and how it is checked in each answer:
 - `start_date` and `end_date` filter by session date: a row outside its window is counted in `Answer.outside`;
+- a list asked without both dates may answer a narrow window around today: both are always sent, far ones for an open end
+  (plan.dates). In a salon's first pass the counts with and without them are compared;
 - `end_date` includes its whole day: until a row later than midnight of a window's last day was seen, windows overlap by a day;
 - a page holds what was asked, or as many rows as the server's cap, and the cap does not fall during a reading: a page shorter
   than the longest one (`longest`) was not cut. One as long may have been, whatever the count says, and is split, or the next

@@ -12,6 +12,7 @@ from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.model import parse_companies
 from ycsync.model.declared import Paging
 from ycsync.model.streams import DECLARED
+from ycsync.plan.dates import far
 from ycsync.plan.scan import Ask
 from ycsync.plan.sweep import Window
 from ycsync.sync.lists import COMPANIES_A_PAGE, MAX_PAGES
@@ -93,7 +94,7 @@ def _ways(company: int, stream: str) -> list[tuple[ep.Request, ...]]:
         case "clients":
             return [(ep.clients(company, Ask(1, 1), None), ep.clients_search(company, Ask(1, 1)))]
         case "records":
-            return [(ep.records(company, Window(), 1),)]
+            return [(ep.records(company, Window(), 1, far(today)),)]
         case "staff":
             return [(ep.staff(company), ep.staff_again(company))]
         case "services":
@@ -129,7 +130,7 @@ async def _clients(api: Api, company: int, tries: int) -> Page:
 
 
 async def _visits(api: Api, company: int, tries: int) -> Page:
-    return await api.fetch(ep.records(company, Window(), 1), Tally(), tries=tries)
+    return await api.fetch(ep.records(company, Window(), 1, far(datetime.now(UTC).date())), Tally(), tries=tries)
 
 
 def _counted(answer: Page, company: int, what: str) -> int:

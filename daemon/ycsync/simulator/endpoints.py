@@ -13,7 +13,7 @@ from typing import Any
 from . import answers, odd, rows, visits
 from .answers import Answer
 from .bookings import RecordFilter
-from .options import Options
+from .options import NARROW, Options
 from .rows import DAY, Payload
 from .salon import Salon, encode
 from .world import World
@@ -213,7 +213,7 @@ class Endpoints:
         return self._list(self._salon(call).staff, odd.odd_staff)
 
     def _second(self, handler: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-        """A second path to a list, with a right of its own (yclients-api §2)."""
+        """A second path to a list, with a right of its own."""
         return lambda call: handler(call) if self._options.second_paths else self._unknown(call)
 
     def _hooks(self, call: Call) -> Answer:
@@ -343,11 +343,12 @@ class Endpoints:
         self._bear(call)
         page, begin, end = _page(call.integer("page"), call.integer("count"), _RECORDS_PAGE, self._options.records_cap)
         first, last = self._changed(call, salon)
+        first_day, last_day = self._days(call, salon, narrow=self._options.undated != "all")
         wanted = RecordFilter(
             client_id=call.integer("client_id"),
             staff_id=call.integer("staff_id"),
-            first_day=_day(call, "start_date"),
-            last_day=_day(call, "end_date"),
+            first_day=first_day,
+            last_day=last_day,
             created_first_day=_day(call, "c_start_date"),
             created_last_day=_day(call, "c_end_date"),
             changed_from=first,
@@ -386,7 +387,8 @@ class Endpoints:
             self._bear(call)
             count, cap = call.integer("count"), self._options.ledger_cap
             _, begin, end = _page(call.integer("page"), default if count is not None and count > cap else count, default, cap)
-            days = (_day(call, "start_date"), _day(call, "end_date"))
+            narrow = kind != "goods" and self._options.undated == "narrow-lists"
+            days = self._days(call, salon, narrow=narrow)
             # Payments cannot be asked for by what changed: the filter is not known there, and so not heard.
             changed = (None, None) if kind == "transactions" else self._changed(call, salon)
             found = salon.ledger.find(kind, days, changed, self._ties)[begin:end]
@@ -416,8 +418,16 @@ class Endpoints:
         return self._options.empty_as_404 or self._options.empty_as_200
 
     def _none(self) -> Answer:
-        """An empty list as some endpoints answer it: 404, or `success: false` with 200 (yclients-api §2)."""
+        """An empty list as some endpoints answer it: 404, or `success: false` with 200."""
         return answers.refusal(404 if self._options.empty_as_404 else 200, answers.NOT_FOUND)
+
+    def _days(self, call: Call, salon: Salon, *, narrow: bool) -> tuple[int | None, int | None]:
+        """The first and last day asked for, since 1970; `narrow`: one that is left out is NARROW days from today."""
+        first, last = _day(call, "start_date"), _day(call, "end_date")
+        if not narrow:
+            return first, last
+        today = (salon.now() + salon.offset) // DAY
+        return today - NARROW if first is None else first, today + NARROW if last is None else last
 
     def _bear(self, call: Call) -> None:
         """Some servers refuse a page that is too large instead of giving a smaller one."""

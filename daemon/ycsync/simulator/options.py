@@ -50,6 +50,7 @@ SPOILED_DATA: tuple[str, ...] = (
     "bom",
     "cp1251",
 )
+NARROW = 30  # days before and after today, see Options.undated
 FAULTS: tuple[str, ...] = (*RECOVERABLE_FAULTS, *RARE_FAULTS, "hang", *REFUSALS, *SPOILED_DATA)
 
 
@@ -86,6 +87,8 @@ class Options:
                      then `paid_full` is the whole visit's
     memberships      share of the paid records that a membership pays: nothing is to be paid in money
     fired_listed     the list of staff holds those who were fired; False: they are named by records only
+    undated          which lists answer NARROW days around today where a date is missing: "narrow" records, "narrow-lists"
+                     goods operations and payments too, "all" none of them
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -136,3 +139,4 @@ class Options:
     hook_delay: float = 5.0
     hook_loss: float = 0.0
     hook_double: float = 0.0
+    undated: Literal["narrow", "narrow-lists", "all"] = "narrow"

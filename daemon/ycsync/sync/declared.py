@@ -14,6 +14,7 @@ from ycsync.model import Parsed
 from ycsync.model.declared import Declared, Paging, parse_declared
 from ycsync.model.streams import DECLARED
 from ycsync.plan.cursor import Cursor, decode
+from ycsync.plan.dates import closed
 from ycsync.plan.scan import Ask, Scan
 from ycsync.plan.sweep import Sweep, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
@@ -48,8 +49,9 @@ class _Pages(PagesBatch[Any]):
 
 class _Windows(WindowsBatch[Any]):
     def request(self, window: Window, sweep: Sweep, page: int) -> Request:
+        first, last = closed(window.lo, window.hi, self.ends)
         return ep.declared(
-            DECLARED[self.stream], self.batch.company, page=(page, sweep.size), first=window.lo, last=window.hi,
+            DECLARED[self.stream], self.batch.company, page=(page, sweep.size), first=first, last=last,
             changed_after=sweep.changed_after,
         )  # fmt: skip
 

@@ -8,18 +8,20 @@ import msgspec
 
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.errors import Transient
+from ycsync.errors import NotFound, Rejected, Transient
+from ycsync.logs import API_ASSUMPTION, emit, get_logger
 from ycsync.model import CompanyId, Parsed, Record, parse_records
 from ycsync.plan import cursor as cursors
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.cost import bulk_requests
-from ycsync.plan.sweep import Sweep, Window
+from ycsync.plan.sweep import Answer, Sweep, Window
 from ycsync.sync.batch import Batch, Result
 from ycsync.sync.moved import VisitsCheck
 from ycsync.sync.windows import Placed, WindowsBatch
 
 QUEUE_CHUNK = 500
 CLIENTS_WAIT_S = 3.0
+_log = get_logger(__name__)
 
 
 class RecordsBatch(WindowsBatch[Record]):
@@ -49,7 +51,7 @@ class RecordsBatch(WindowsBatch[Record]):
         return VisitsCheck(self.batch, cursors.decode(self.batch.claim.cursor), plain.size, read)
 
     def request(self, window: Window, sweep: Sweep, page: int) -> Request:
-        return ep.records(self.batch.company, window, sweep.size, sweep.changed_after, page)
+        return ep.records(self.batch.company, window, sweep.size, self.ends, sweep.changed_after, page)
 
     def parse(self, rows: Sequence[bytes]) -> Parsed[Record]:
         return parse_records(CompanyId(self.batch.company), rows, self.batch.zone)
@@ -65,6 +67,42 @@ class RecordsBatch(WindowsBatch[Record]):
         if window.position not in self.queue:
             self.queue.update(await self.batch.pages.history_queue(self.batch.company, window.position, QUEUE_CHUNK))
         return msgspec.structs.replace(window, client_id=self.queue.get(window.position, 0))
+
+    async def widened(self, answer: Answer) -> bool:
+        """Compare the count with that of the list without dates, in a salon's first pass.
+
+        A smaller one shows why both dates are sent; a larger one that visits lie outside of them.
+        """
+        total = answer.total
+        first = self.cursor.kind == "full" and self.cursor.since is None and not self.cursor.wide
+        if not first or self.sweep.lies or total is None or total <= answer.rows:
+            return False
+        undated = await self._count(ep.records_undated(self.batch.company))
+        if undated is None or undated == total:
+            return False
+        if undated < total:
+            emit(
+                _log, API_ASSUMPTION, **self.batch.where, assumption="records without dates are a narrow window",
+                action="both dates are always sent", got=undated,
+            )  # fmt: skip
+            return False
+        # A visit may have been made between the two: what is larger than a count before and one after it is no such visit.
+        again = await self._count(ep.records(self.batch.company, Window(), 1, self.ends))
+        if again is None or undated <= again:
+            return False
+        emit(
+            _log, API_ASSUMPTION, **self.batch.where, assumption="every visit lies between the far dates",
+            action="the widest dates are sent", got=undated - again,
+        )  # fmt: skip
+        self.cursor = msgspec.structs.replace(self.cursor, wide=True)
+        return True
+
+    async def _count(self, request: Request) -> int | None:
+        """The count of an answer; None: it has none, or did not come, and only a comparison is lost."""
+        try:
+            return (await self.batch.fetch(request)).total
+        except (NotFound, Rejected, Transient):
+            return None
 
     async def choose_way(self) -> None:
         """Bulk or client by client, by their cost."""

@@ -19,6 +19,7 @@ from ycsync.model.times import UNKNOWN
 from ycsync.plan import cursor as cursors
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.cursor import Cursor
+from ycsync.plan.dates import WIDEST, Dates, closed, far
 from ycsync.plan.sweep import Answer, Sweep, Verdict, Window
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
 from ycsync.sync.batch import (
@@ -93,8 +94,9 @@ class WindowsBatch(ABC, Generic[R]):
         self.stream = batch.claim.stream
         days = batch.settings.active.recheck_days
         before = cursors.decode(batch.claim.cursor)
-        self.fresh = not before.busy
         self.cursor: Cursor = cursors.begin(before, self.stream, batch.now(), batch.zone, days, doubted=doubted)
+        self.fresh = self.cursor.sweep is not before.sweep
+        self.far = far(self.today)  # of one day for all of the batch: what was asked for is what an answer proves
         self.asked: dict[Window, int] = {}  # with which size each was asked last
         self.smaller = False  # pages are asked smaller; that is remembered as soon as one of them comes
         self.there = False  # a 404 was answered, and the list is there
@@ -116,6 +118,10 @@ class WindowsBatch(ABC, Generic[R]):
         """A window as it is to be asked for."""
         return window
 
+    async def widened(self, answer: Answer) -> bool:
+        """Whether a list known to be long is to be asked for anew, with dates further apart."""
+        return False
+
     async def choose_way(self) -> None:
         """The list is known to be long: it may be read another way than by windows."""
 
@@ -133,6 +139,11 @@ class WindowsBatch(ABC, Generic[R]):
     def today(self) -> date:
         """The salon's date."""
         return self.batch.today
+
+    @property
+    def ends(self) -> Dates:
+        """The dates that are sent for open ends."""
+        return WIDEST if self.cursor.wide else self.far
 
     async def run(self) -> Result:
         """Read until the stream is proved or the batch's units are used up."""
@@ -310,6 +321,9 @@ class WindowsBatch(ABC, Generic[R]):
             # Judged clear when it was asked, but a later answer taught otherwise: it is asked again.
             batch.reread += 1
             return
+        if window.root and verdict is Verdict.SPLIT and await self.widened(answer):
+            batch.reread += 1
+            return
         if answer.outside and verdict is Verdict.SPLIT:
             sweep = self._unfiltered(sweep, window, answer)
         self.sweep = sweep
@@ -384,14 +398,12 @@ class WindowsBatch(ABC, Generic[R]):
             or (parsed.seen == 0 and not window.root)
         ):
             return None
-        day = timedelta(days=1)
-        lo = None if window.lo is None else self._midnight(window.lo)
-        hi = None
-        if window.hi is not None:
-            hi = self._midnight(window.hi + day if self.sweep.inclusive else window.hi)
+        first, last = closed(window.lo, window.hi, self.ends)
+        day = timedelta(days=1 if self.sweep.inclusive else 0)
+        lo, hi = self._midnight(first), self._midnight(last + day)
         if self.batch.zone is UNKNOWN:
             # Only what lies in these days by every clock of the world may be called missing.
-            lo, hi = None if lo is None else lo + WEST, None if hi is None else hi - EAST
+            lo, hi = lo + WEST, hi - EAST
         return Swept(parsed.ids, "dates", lo, hi)
 
     def _midnight(self, day: date) -> datetime:

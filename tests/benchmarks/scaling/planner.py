@@ -142,6 +142,8 @@ class Real:
                     book = Book(place.visits, today)
                 answer = (book or _NOTHING).answer(window, sweep.size, changed=sweep.changed_after is not None)
                 sweep, verdict = sweeps.absorb(sweep, window, answer, today)
+                if window.root and verdict is sweeps.Verdict.SPLIT and kind == "fill":
+                    groups.append(1)  # the count without dates, see sync.records
                 if verdict is sweeps.Verdict.PROBE:
                     groups.append(1)
                     answer = msgspec.structs.replace(answer, next_page_empty=answer.total == answer.rows)
@@ -178,7 +180,7 @@ class Real:
 def settled(place: Place, stream: str, since: datetime, night: date) -> Cursor:
     """The cursor of a salon that was filled long ago; `night`: the day of its last nightly reading."""
     longest = min(place.clients, scans.MAX_SIZE) if stream == "clients" else min(place.visits, sweeps.MAX_SIZE)
-    return Cursor(kind="delta", since=since, rechecked_on=night, longest=longest, inclusive=stream == "records")
+    return Cursor(kind="delta", since=since, rechecked_on=night, longest=longest, inclusive=stream == "records", dated=True)
 
 
 _NOTHING = Book(0, date(2026, 3, 2))
