@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,34 @@ def signing_in(bench: Bench, url: str, *, token: str | None = None, clock: list[
 
 SIGNED_IN = http(envelope(data={"id": 1, "user_token": "anew"}), 201)
 NOT_ACCEPTED = http(envelope(False, None, message="Необходима авторизация"), 401)
+
+
+@pytest.mark.parametrize(
+    ("host", "accept"),
+    [
+        ("api.alteg.io", "application/vnd.api.v2+json"),
+        ("app.alteg.io", "application/vnd.api.v2+json"),
+        ("Alteg.io", "application/vnd.api.v2+json"),
+        ("api.yclients.com", "application/vnd.yclients.v2+json"),
+        ("notalteg.io", "application/vnd.yclients.v2+json"),
+        ("alteg.io.example", "application/vnd.yclients.v2+json"),
+        ("localhost", "application/vnd.yclients.v2+json"),
+    ],
+)
+async def test_every_request_asks_for_the_media_type_of_its_host(
+    bench: Bench, server: Raw, monkeypatch: pytest.MonkeyPatch, host: str, accept: str
+) -> None:
+    real = socket.getaddrinfo
+
+    def here(_: object, *args: Any, **options: Any) -> Any:
+        return real("127.0.0.1", *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", here)
+    server.answers = [SIGNED_IN, http()]
+    await signing_in(bench, server.url.replace("localhost", host)).fetch(GET, Tally(), tries=1)
+    heads = [head.decode() for _, head in server.requests]
+    assert [head.split(" ")[1].split("?")[0] for head in heads] == ["/api/v1/auth", "/api/v1/clients/4001"]
+    assert all(f"Accept: {accept}\r\n" in head for head in heads)
 
 
 async def test_the_first_requests_sign_in_once_for_all(bench: Bench, server: Raw) -> None:

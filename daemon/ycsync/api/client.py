@@ -19,7 +19,7 @@ import aiohttp
 from ycsync.api.endpoints import Request
 from ycsync.api.outcome import STATUS, Outcome, denial, refusal
 from ycsync.api.signin import UserToken
-from ycsync.api.transport import ACCEPT, Answer, Attempt, send
+from ycsync.api.transport import Answer, Attempt, accept_of, send
 from ycsync.config import SalonTokens
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
 from ycsync.limiter import ASKED, LONGEST_BLOCK_S, RELAX_S, Limiter
@@ -92,6 +92,7 @@ class Api:
         self.own = own or SalonTokens()  # a reload swaps it
         self._session = session
         self._base_url = base_url.rstrip("/")
+        self._accept = accept_of(base_url)
         self._partner_token = partner_token
         self._user = (
             user_token
@@ -239,7 +240,7 @@ class Api:
     def _headers(self, user_token: str) -> dict[str, str]:
         return {
             "Authorization": f"Bearer {self._partner_token}, User {user_token}",
-            "Accept": ACCEPT,
+            "Accept": self._accept,
             "Content-Type": "application/json",
             "Accept-Language": "ru-RU",
         }

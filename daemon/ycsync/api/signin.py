@@ -16,7 +16,7 @@ import aiohttp
 import msgspec
 
 from ycsync.api.outcome import denial, refusal
-from ycsync.api.transport import ACCEPT, Attempt, send
+from ycsync.api.transport import Attempt, accept_of, send
 from ycsync.errors import AccessDenied, Throttled, Transient
 from ycsync.limiter import Limiter
 
@@ -104,7 +104,11 @@ async def login(
         limiter,
         "POST",
         base_url.rstrip("/") + "/auth",
-        headers={"Authorization": f"Bearer {partner_token}", "Accept": ACCEPT, "Content-Type": "application/json"},
+        headers={
+            "Authorization": f"Bearer {partner_token}",
+            "Accept": accept_of(base_url),
+            "Content-Type": "application/json",
+        },
         body=msgspec.json.encode({"login": login_name, "password": password}),
     )
     outcome, envelope = answer.outcome, answer.envelope

@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -27,7 +28,7 @@ from ycsync.errors import ApiError
 from ycsync.limiter import ASKED, RELAX_S, Lease, Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
 
-ACCEPT = "application/vnd.yclients.v2+json"
+ALTEGIO_HOST = "alteg.io"  # the international brand of the same API
 MAX_BODY = 64 * 1024 * 1024
 # What was not acknowledged for so long is given up by the kernel. Else it would go on sending a request whose connection we
 # left long ago, and deliver it when a cut network is back: more than RELAX_S after it was counted.
@@ -114,6 +115,13 @@ def _bound(connection: Any) -> None:
     found = None if connection.transport is None else connection.transport.get_extra_info("socket")
     if found is not None and sys.platform == "linux":
         found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(UNDELIVERED_S * 1000))
+
+
+def accept_of(base_url: str) -> str:
+    """Return the media type that the API behind `base_url` is asked for: Altegio's on its host, else YCLIENTS' own."""
+    host = (urlsplit(base_url).hostname or "").rstrip(".")
+    altegio = host == ALTEGIO_HOST or host.endswith(f".{ALTEGIO_HOST}")
+    return "application/vnd.api.v2+json" if altegio else "application/vnd.yclients.v2+json"
 
 
 async def send(
