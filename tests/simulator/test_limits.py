@@ -11,7 +11,7 @@ import pytest
 from ycsync.simulator import Options, Simulator, format_report
 from ycsync.simulator import serve as serve_forever
 
-from .conftest import Serve, until
+from .conftest import Api, Serve, until
 
 C = 4001
 TEXT = "Превышен лимит запросов, попробуйте повторить запрос через"
@@ -140,3 +140,57 @@ async def test_each_address_has_a_limit_of_its_own_and_its_own_figures() -> None
         }  # fmt: skip
         assert report.max_1s == 5
         assert "from       127.0.0.2: 2, densest 2 in 1 s" in format_report(report)
+
+
+async def rate(api: Api, partner: str = "partner") -> tuple[int, dict[str, int]]:
+    """Status, and what the headers say of the limit."""
+    header = {"Authorization": f"Bearer {partner}, User user"}
+    async with api.session.get(f"{api.sim.url}/company/{C}", headers=header) as answer:
+        said = {name.removeprefix("X-RateLimit-"): int(value) for name, value in answer.headers.items() if "RateLimit" in name}
+        return answer.status, said
+
+
+@pytest.mark.parametrize("minute", ["sliding", "fixed"])
+async def test_answers_say_how_much_is_left_of_the_minute(serve: Serve, minute: str) -> None:
+    api = await serve(visits=10, per_second=0, per_minute=3, minute=minute)
+    begun = api.clock.now
+    said = []
+    for second in (0, 20, 40, 50, 60, 85):
+        api.clock.now = begun + second
+        said.append(await rate(api))
+    full = {"Limit": 3}
+    sliding = minute == "sliding"
+    assert said == [
+        (200, {**full, "Remaining": 2, "Reset": 60}),
+        (200, {**full, "Remaining": 1, "Reset": 40}),
+        (200, {**full, "Remaining": 0, "Reset": 20}),
+        (429, {**full, "Remaining": 0, "Reset": 10}),
+        (200, {**full, "Remaining": 0 if sliding else 2, "Reset": 20 if sliding else 60}),
+        (200, {**full, "Remaining": 0 if sliding else 1, "Reset": 15 if sliding else 35}),
+    ]
+
+
+async def test_the_headers_may_be_absent(serve: Serve) -> None:
+    api = await serve(visits=10, rate_headers=False)
+    assert await rate(api) == (200, {})
+    assert await rate(await serve(visits=10, per_minute=0)) == (200, {})
+
+
+@pytest.mark.parametrize(("limit_by", "left"), [("address", [4, 3, 2]), ("token", [4, 4, 3])])
+async def test_a_limit_is_an_addresss_or_a_partner_tokens(serve: Serve, limit_by: str, left: list[int]) -> None:
+    api = await serve(visits=10, per_minute=5, limit_by=limit_by)
+    assert [(await rate(api, partner))[1]["Remaining"] for partner in ("one", "two", "one")] == left
+
+
+async def test_other_clients_use_the_same_limit_and_are_refused_as_we_are(serve: Serve) -> None:
+    api = await serve(visits=10, per_second=0, per_minute=20, others=12)
+    assert (await rate(api))[1]["Remaining"] == 20 - 12 - 1
+    statuses = [(await rate(api))[0] for _ in range(10)]
+    assert statuses == [200] * 7 + [429] * 3
+    api.clock.now += 30
+    assert (await rate(api))[0] == 429
+    report = api.sim.report()
+    assert (report.requests, report.max_60s) == (12, 12), "the others are in none of our figures"
+    assert (report.others, report.others_refused) == (19, 0), "one leaves the window as the next comes"
+    assert "others     19, 0 of them refused" in format_report(report)
+    assert [accepted for _, accepted in api.sim.others] == [True] * 19

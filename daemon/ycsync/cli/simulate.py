@@ -48,6 +48,7 @@ def simulate(
     churn: Annotated[int, typer.Option(min=0, help="Changes of the salon after every request.")] = 0,
     per_second: Annotated[int, typer.Option(help="0: no limit.")] = 5,
     per_minute: Annotated[int, typer.Option(help="0: no limit.")] = 200,
+    others: Annotated[int, typer.Option(min=0, help="Requests a minute that other clients take of each limit.")] = 0,
     records_cap: Annotated[int, typer.Option(help="Most visits on a page.")] = 1000,
     partner_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
     user_token: Annotated[str | None, typer.Option(help="The only one that is accepted.")] = None,
@@ -61,7 +62,8 @@ def simulate(
     options = Options(
         host=host, port=port, salons=salons, clients=clients, visits=visits, seed=seed,
         latency=_seconds(latency), jitter=_seconds(jitter),
-        faults=faults, churn=churn, per_second=per_second, per_minute=per_minute, records_cap=records_cap,
+        faults=faults, churn=churn, per_second=per_second, per_minute=per_minute, others=others,
+        records_cap=records_cap,
         partner_token=partner_token, user_token=user_token,
         hook_delay=_seconds(hook_delay), hook_loss=hook_loss, hook_double=hook_double,
     )  # fmt: skip

@@ -89,6 +89,10 @@ class Options:
     fired_listed     the list of staff holds those who were fired; False: they are named by records only
     undated          which lists answer NARROW days around today where a date is missing: "narrow" records, "narrow-lists"
                      goods operations and payments too, "all" none of them
+    limit_by         whose requests share one limit: those from one "address", or with one partner "token"
+    minute           the minute's window: "sliding", or "fixed" from its first request on
+    rate_headers     answers say X-RateLimit-Limit, -Remaining and -Reset, of the minute, as it is when a request arrives
+    others           requests a minute that other clients send, evenly, out of each address's (or token's) limit
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -140,3 +144,7 @@ class Options:
     hook_loss: float = 0.0
     hook_double: float = 0.0
     undated: Literal["narrow", "narrow-lists", "all"] = "narrow"
+    limit_by: Literal["address", "token"] = "address"
+    minute: Literal["sliding", "fixed"] = "sliding"
+    rate_headers: bool = True
+    others: int = 0

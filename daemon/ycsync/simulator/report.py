@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 
 @dataclass(slots=True)
@@ -41,6 +42,7 @@ class Report:
 
     `repeats` counts requests equal to an earlier one in method, path, query and body; `seconds` is from the
     first arrival to the last. `addresses`: the same figures for each client's address, by which the limit counts.
+    `others`, `others_refused`: requests of the simulated other clients, which are in no other figure.
     """
 
     requests: int
@@ -51,6 +53,8 @@ class Report:
     repeats: int
     seconds: float
     addresses: Mapping[str, Traffic] = field(default_factory=dict)
+    others: int = 0
+    others_refused: int = 0
 
 
 class Window:
@@ -79,22 +83,81 @@ class Window:
         return self._times[count - allowed] + self.length - now
 
 
+class FixedWindow:
+    """Counts events in windows that begin with the first event after the one before has ended."""
+
+    def __init__(self, length: float) -> None:
+        self.length = length
+        self._begun = float("-inf")
+        self._count = 0
+
+    def count(self, now: float) -> int:
+        return self._count if now < self._begun + self.length else 0
+
+    def add(self, now: float) -> None:
+        if now >= self._begun + self.length:
+            self._begun, self._count = now, 0
+        self._count += 1
+
+    def wait(self, now: float, allowed: int) -> float:
+        """Seconds until the window ends, if it is full."""
+        return 0.0 if self.count(now) < allowed else self._begun + self.length - now
+
+
+@dataclass(slots=True)
+class _Account:
+    """The windows of one address or token, and when its other clients send next."""
+
+    second: Window
+    minute: Window | FixedWindow
+    others_at: float
+
+
 class Budget:
-    """The server's limit for each address. Only accepted requests use it up: a refused one does not prolong the refusal."""
+    """The server's limit for each key: an address, or a partner token.
 
-    def __init__(self, per_second: int, per_minute: int) -> None:
-        self._limits = tuple((limit, length) for limit, length in ((per_second, 1.0), (per_minute, 60.0)) if limit)
-        self._windows: dict[str, tuple[Window, ...]] = {}
+    Only accepted requests use it up: a refused one does not prolong the refusal. `others`: requests a minute that other
+    clients of each key send, evenly, since a minute before its first request. `others_log`: when, and whether accepted.
+    """
 
-    def take(self, now: float, address: str = "") -> float:
+    def __init__(self, per_second: int, per_minute: int, *, fixed: bool = False, others: int = 0) -> None:
+        self._per_second, self._per_minute = per_second, per_minute
+        self._fixed = fixed
+        self._others = others
+        self._accounts: dict[str, _Account] = {}
+        self.others_log: deque[tuple[float, bool]] = deque(maxlen=200_000)
+
+    def take(self, now: float, key: str = "") -> float:
         """0.0: accepted. Otherwise seconds until a request would be accepted, and nothing is used up."""
-        windows = self._windows.setdefault(address, tuple(Window(length) for _, length in self._limits))
-        wait = max((window.wait(now, limit) for (limit, _), window in zip(self._limits, windows, strict=True)), default=0.0)
+        account = self._accounts.get(key)
+        if account is None:
+            minute = FixedWindow(60.0) if self._fixed else Window(60.0)
+            account = self._accounts[key] = _Account(Window(1.0), minute, now - 60.0)
+        while self._others and account.others_at <= now:
+            self.others_log.append((account.others_at, self._take(account, account.others_at) <= 0.0))
+            account.others_at += 60.0 / self._others
+        return self._take(account, now)
+
+    def _take(self, account: _Account, now: float) -> float:
+        pairs = ((account.second, self._per_second), (account.minute, self._per_minute))
+        wait = max((window.wait(now, limit) for window, limit in pairs if limit), default=0.0)
         if wait <= 0.0:
-            for window in windows:
-                window.add(now)
+            account.second.add(now)
+            account.minute.add(now)
             return 0.0
         return wait
+
+    def headers(self, now: float, key: str = "") -> dict[str, str]:
+        """What the answer to a request of `now` says of the minute: `Reset` in seconds until the first place is free again."""
+        account = self._accounts.get(key)
+        if account is None or not self._per_minute:
+            return {}
+        used = account.minute.count(now)
+        return {
+            "X-RateLimit-Limit": str(self._per_minute),
+            "X-RateLimit-Remaining": str(max(0, self._per_minute - used)),
+            "X-RateLimit-Reset": str(ceil(account.minute.wait(now, max(1, used)))),
+        }
 
 
 class Meter:
@@ -164,6 +227,7 @@ def format_report(report: Report) -> str:
                 f"from       {name}: {one.requests}, densest {one.max_1s} in 1 s, {one.max_60s} in 60 s"
                 for name, one in several
             ),
+            *((f"others     {report.others}, {report.others_refused} of them refused",) if report.others else ()),
             f"answers    {answers}",
             f"endpoints  {endpoints}",
         )

@@ -11,7 +11,7 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import TracebackType
 
@@ -68,7 +68,7 @@ class Simulator:
             salon.tell = self.delivery.tell
         self._endpoints = Endpoints(self.world, options, clock)
         self._meter = Meter()
-        self._budget = Budget(options.per_second, options.per_minute)
+        self._budget = Budget(options.per_second, options.per_minute, fixed=options.minute == "fixed", others=options.others)
         self._planned: list[_Planned] = []
         self._stopping = asyncio.Event()
         self._runner: web.AppRunner | None = None
@@ -123,8 +123,14 @@ class Simulator:
         """Every request, oldest first (the last 200,000)."""
         return self._meter.log
 
+    @property
+    def others(self) -> deque[tuple[float, bool]]:
+        """When each request of the simulated other clients came, oldest first, and whether it was accepted."""
+        return self._budget.others_log
+
     def report(self) -> Report:
-        return self._meter.report()
+        refused = sum(not accepted for _, accepted in self.others)
+        return replace(self._meter.report(), others=len(self.others), others_refused=refused)
 
     def forget(self) -> None:
         """Starts the report and the log anew; the limit's windows stay."""
@@ -159,7 +165,11 @@ class Simulator:
         seen = Seen(arrival, request.method, path, request.query_string, "", address=address)
         meter = self._meter
         meter.arrive(seen)
-        wait = self._budget.take(arrival, address)
+        account = address
+        if self.options.limit_by == "token":
+            account = request.headers.get("Authorization", "").partition(",")[0]
+        wait = self._budget.take(arrival, account)
+        rate = self._budget.headers(arrival, account) if self.options.rate_headers else {}
         seen.endpoint, numbers, handler = self._endpoints.find(request.method, path)
         if not request.path.startswith(PREFIX + "/"):
             seen.endpoint, handler = "unknown", self._endpoints.find("", "")[2]
@@ -192,7 +202,7 @@ class Simulator:
             _reset(request)
             return web.Response()
         try:
-            return await self._send(request, answer)
+            return await self._send(request, answer, rate)
         finally:
             if wait <= 0:
                 self._change(numbers)
@@ -245,8 +255,9 @@ class Simulator:
             return answers.refusal(401, answers.BAD_USER)
         return None
 
-    async def _send(self, request: web.Request, answer: Answer) -> web.StreamResponse:
+    async def _send(self, request: web.Request, answer: Answer, rate: Mapping[str, str]) -> web.StreamResponse:
         response = web.Response(status=answer.status, content_type=answer.content_type, charset="utf-8")
+        response.headers.extend(rate)
         response.headers.extend(dict(answer.headers))
         body = answer.body
         if answer.breaks == "cut":
