@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -25,7 +26,10 @@ from aiohttp import web
 import ycsync
 from ycsync import limiter as limiter_module
 from ycsync import sql
+from ycsync.api.outcome import wait_after
 from ycsync.limiter import Lease, Limiter, Rates
+from ycsync.ratelimit import RateHeaders, read_rate_headers
+from ycsync.simulator.report import Budget
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
 
@@ -51,7 +55,8 @@ class Server:
     """Notes when each request *arrives*: after a delay on its way here, before one on its way back.
 
     `stragglers`: this share of the requests is on its way for up to STRAGGLE_S. With limits it refuses what is over them,
-    and counts it: `per_second` and `per_minute` in any half-open window.
+    and counts it: `per_second` and `per_minute` in any half-open window. `says`: answers say how much is left of the minute, as
+    it is counted by a server whose minute slides or is fixed.
     """
 
     up: tuple[float, float] = (0.0, 0.0)
@@ -62,8 +67,10 @@ class Server:
     arrivals: list[float] = field(default_factory=list)
     by: Counter[str] = field(default_factory=Counter)
     refused: int = 0
+    says: Literal["", "sliding", "fixed"] = ""
     url: str = ""
     random: random.Random = field(default_factory=lambda: random.Random(7))
+    budget: Budget | None = None
 
     async def _handle(self, request: web.Request) -> web.Response:
         # What a client that is killed now has sent still arrives: this does not stop with the connection.
@@ -72,12 +79,17 @@ class Server:
         now = time.monotonic()
         over = self.last(1.0, now) >= self.per_second or self.last(60.0, now) >= self.per_minute
         self.arrivals.append(now)
+        said = {}
+        if self.says:
+            self.budget = self.budget or Budget(0, self.per_minute, fixed=self.says == "fixed")
+            self.budget.take(now)
+            said = self.budget.headers(now)
         self.by[request.path] += 1
         if over:
             self.refused += 1
             return web.json_response({"success": False, "data": None, "meta": {"message": "over the limit"}}, status=429)
         await asyncio.sleep(self.random.uniform(*self.down))
-        return web.json_response({"success": True, "data": [], "meta": []})
+        return web.json_response({"success": True, "data": [], "meta": []}, headers=said)
 
     def last(self, window: float, now: float) -> int:
         """Requests that arrived in (now - window, now]."""
@@ -320,7 +332,10 @@ class VirtualClock:
 
 @dataclass(slots=True)
 class Fleet:
-    """Processes in virtual time that send as much as they may; some die, and their neighbours find them at once."""
+    """Processes in virtual time that send as much as they may; some die, and their neighbours find them at once.
+
+    `server`: counts what arrives, says so in headers, and refuses what is too much.
+    """
 
     clock: VirtualClock
     per_second: int
@@ -336,6 +351,36 @@ class Fleet:
     waits: list[float] = field(default_factory=list)  # of those
     arrivals: list[float] = field(default_factory=list)
     random: random.Random = field(default_factory=lambda: random.Random(11))
+    server: Budget | None = None
+    egresses: tuple[str, ...] = ("default",)  # taken by the processes in turn
+    apart: bool = False  # the server has a limit for each of them
+    refused: list[float] = field(default_factory=list)
+    headers: Callable[[dict[str, str]], dict[str, str]] = lambda headers: headers  # what becomes of the server's
+    said: dict[Lease, tuple[RateHeaders, bool]] = field(default_factory=dict)  # and whether it was refused
+
+    def egress(self, owner: int) -> str:
+        """The budget that a process takes from."""
+        return self.egresses[owner % len(self.egresses)]
+
+    def arrive(self, when: float, owner: int, lease: Lease | None) -> None:
+        """The server counts a request."""
+        self.arrivals.append(when)
+        if self.server is not None and lease is not None:
+            account = self.egress(owner) if self.apart else ""
+            refused = self.server.take(when, account) > 0
+            self.said[lease] = read_rate_headers(self.headers(self.server.headers(when, account))), refused
+            if refused:
+                self.refused.append(when)
+
+    async def hear(self, limiter: Limiter, lease: Lease) -> None:
+        """The answer is there."""
+        limiter.answered(lease)
+        if lease in self.said:
+            headers, refused = self.said.pop(lease)
+            limiter.heard(lease, headers)
+            if refused:
+                await limiter.throttled(wait_after("", None, None, headers))
+        await limiter.close()
 
     async def run(self, processes: int, seconds: float) -> None:
         free_slots = sql.load("work.sql", SCHEMA)["free_slots"]
@@ -351,7 +396,7 @@ class Fleet:
 
         async def begin(when: float) -> None:
             owner = next(owners)
-            alive[owner] = self.clock.limiter("default", owner, lambda: rates)
+            alive[owner] = self.clock.limiter(self.egress(owner), owner, lambda: rates)
             await alive[owner].prepare(self.per_second, self.per_minute)
             at(when + self.random.random(), "acquire", owner)
             if self.deaths:
@@ -359,14 +404,14 @@ class Fleet:
 
         for _ in range(processes):
             await begin(0.0)
-        live = self.clock.limiter("default", 0, lambda: rates)
+        live = self.clock.limiter(self.egress(0), 0, lambda: rates)
         begun: float | None = None
         if self.changes:
             at(self.random.expovariate(1 / self.changes), "change", 0)
         while events and events[0][0] < seconds:
             when, _, what, owner, lease = heapq.heappop(events)
             if what == "arrive":
-                self.arrivals.append(when)
+                self.arrive(when, owner, lease)
                 continue
             if what == "change":
                 await self.clock.to(when)
@@ -374,7 +419,7 @@ class Fleet:
                 if isinstance(found := await live.ask(2), Lease):
                     self.waits.append(when - begun)
                     begun = None
-                    at(when + self.random.uniform(*self.up), "arrive", 0)
+                    at(when + self.random.uniform(*self.up), "arrive", 0, found)
                     at(when + 0.5, "answer", 0, found)
                     at(when + 0.5 + self.random.expovariate(1 / self.changes), "change", 0)
                 else:
@@ -391,8 +436,7 @@ class Fleet:
             elif what == "answer":
                 assert lease is not None
                 flying[owner] -= 1
-                limiter.answered(lease)
-                await limiter.close()
+                await self.hear(limiter, lease)
             elif flying[owner] >= self.senders:
                 at(when + 0.05, "acquire", owner)
             else:
@@ -401,7 +445,7 @@ class Fleet:
                     flying[owner] += 1
                     self.granted[owner] += 1
                     arrives = when + self.random.uniform(*self.up)
-                    at(arrives, "arrive", owner)
+                    at(arrives, "arrive", owner, found)
                     at(arrives + self.random.uniform(*self.down), "answer", owner, found)
                     at(when + 0.001, "acquire", owner)
                 else:

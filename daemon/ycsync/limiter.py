@@ -21,6 +21,9 @@ A minute's budget sent at 5 a second is used up after 40 s, and a change that a 
 wait (PATIENT: first readings) takes only as much as leaves KEPT of the budget to the others until its slots come back: the end
 of each minute is spread thinner, and all of it is used.
 
+Others may use the same limit. What answers say of it in their headers (ratelimit.py) shows how much they use, and so much is
+left to them.
+
 aiolimiter only paces (the preset's `min_delay`); it guards nothing across a restart or a second process.
 """
 
@@ -30,7 +33,7 @@ import asyncio
 import itertools
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +43,7 @@ from aiolimiter import AsyncLimiter
 
 from ycsync import sql
 from ycsync.errors import DatabaseError
+from ycsync.ratelimit import LOW, Neighbours, RateHeaders
 
 PAUSE_POLL_S = 0.4  # a pause ends, or begins, within a second everywhere
 NAP_S = (0.002, 0.25)  # between two questions to the database: at least, and at most (a slot may come back unused)
@@ -52,6 +56,8 @@ PATIENT = 0  # the highest priority of what can wait
 LATER_S = 0.01  # it asks so much later than others, of any process, who wait for the same slot
 KEPT = 0.3  # of the minute's budget, for what cannot wait: 60 requests a minute of 200, one a second
 SHARE = 8  # so many grants may pass a class of waiters over before one of them is due
+HEAR_S = 1.0  # between two answers whose headers are compared with the slots
+BLIND_S = 10.0  # after a jump of the clock, none is
 JUMP_S = 0.02  # the database's clock and ours may differ by so much more than they did, and by DRIFT of the time between
 DRIFT = 0.001
 
@@ -210,9 +216,14 @@ class Limiter:
         self._paused: dict[int, float] = {}  # salon (0: all) -> not to be asked for before this time of the loop
         self._pacer: AsyncLimiter | None = None
         self._releases: set[asyncio.Task[None]] = set()
+        self._whole = Rates(0, 0, 0.0)  # what the API allows
+        self._neighbours = Neighbours()
+        self._hear_at = -math.inf
+        self._hearing = False
 
     async def prepare(self, per_second: int, per_minute: int) -> None:
         """Make the slots of this address: the API's whole budget, not the preset's."""
+        self._whole = Rates(per_second, per_minute, 0.0)
         await self._executor.execute(self._sql["prepare"], self._egress, per_second, per_minute)
         asked = self._clock()
         row = await self._executor.fetchrow(self._sql["clock"])
@@ -255,8 +266,18 @@ class Limiter:
         """The request never left."""
         self._give_back("unused", lease)
 
+    def heard(self, lease: Lease, headers: RateHeaders) -> None:
+        """The answer to this lease's request said something of the limit; once a second it is compared with the slots."""
+        if headers.remaining is None or self._hearing:
+            return
+        if self._clock() < self._hear_at and headers.remaining > 2 * LOW:
+            return
+        self._hearing, self._hear_at = True, self._clock() + HEAR_S
+        self._follow(self._compare(lease, headers))
+
     async def throttled(self, wait_s: float) -> None:
         """The server said "too many": nobody behind this address sends for so long, then everybody slower."""
+        self._neighbours.confirm()
         await self._executor.execute(self._sql["throttled"], self._egress, wait_s)
 
     async def usage(self) -> tuple[int, int]:
@@ -393,6 +414,7 @@ class Limiter:
         jump = self._clocks.jumped(asked, self._clock(), database)
         if jump:
             self._jump = max(0.0, jump) + (self._jump or 0.0)
+            self._neighbours.forget(self._clock() + BLIND_S)
         return self._jump is not None
 
     async def _move_along(self) -> None:
@@ -403,8 +425,31 @@ class Limiter:
     def _give_back(self, statement: str, lease: Lease, *more: object) -> None:
         self._later(statement, lease.second, lease.second_lease, lease.minute, lease.minute_lease, *more)
 
+    async def _compare(self, lease: Lease, headers: RateHeaders) -> None:
+        """Tell the database what an answer said and what others leave, and learn how many requests of ours it may count."""
+        found = self._neighbours.allowance(self._clock(), self._whole.per_second)
+        leaves = (None, None, None) if found is None else (found.others, found.second, found.minute)
+        said = headers.limit, headers.remaining, headers.reset_s
+        sharing = self._neighbours.sharing() or None
+        try:
+            rows = await self._executor.fetch(
+                self._sql["heard"], self._egress, lease.granted_at, *said, *leaves, sharing, found is not None
+            )
+        except DatabaseError:
+            return  # what is not compared is not known: nothing else depends on it
+        finally:
+            self._hearing = False
+        taken = {row["egress"]: row["taken"] for row in rows}
+        held = taken.pop(self._egress, 0)
+        beside = {egress: count for egress, count in taken.items() if found is not None}
+        if hold_s := self._neighbours.add(self._clock(), headers, self._whole.per_minute, held, beside):
+            await self._tell("hold", hold_s)
+
     def _later(self, statement: str, *args: object) -> None:
-        task = asyncio.ensure_future(self._tell(statement, *args))
+        self._follow(self._tell(statement, *args))
+
+    def _follow(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(doing)
         self._releases.add(task)
         task.add_done_callback(self._releases.discard)
 

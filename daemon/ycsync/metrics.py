@@ -71,7 +71,8 @@ class Told:
     """What the database told. `used`: requests in the last 1 s and 60 s; `blocked_s`: so long nothing leaves yet.
 
     `paused`: a command holds all requests; `paused_salons`: or those of so many salons. `hints`: what webhooks told and is not
-    fetched yet.
+    fetched yet. `server`: requests a minute that YCLIENTS says it allows, those left of them, and seconds until there are more
+    (None: it did not say). `others`: requests a minute that others were seen to send.
     """
 
     streams: tuple[StreamState, ...]
@@ -80,6 +81,8 @@ class Told:
     paused: bool = False
     paused_salons: int = 0
     hints: int = 0
+    server: tuple[float | None, float | None, float | None] = (None, None, None)
+    others: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +315,14 @@ def _of_database(told: Told, age_s: float) -> Iterator[Metric]:
         'For so long nobody behind this address sends yet, since YCLIENTS said "too many requests".',
         max(0.0, told.blocked_s - age_s),
     )
+    yield _gauge("ycsync_limit_others_requests", "Requests a minute that others send out of the same limit.", told.others)
+    limit, remaining, reset_s = told.server
+    if limit is not None:
+        yield _gauge("ycsync_limit_server_requests", "Requests a minute that YCLIENTS says it allows.", limit)
+    if remaining is not None:
+        yield _gauge("ycsync_limit_server_remaining_requests", "Requests that YCLIENTS said were left of them.", remaining)
+    if reset_s is not None:
+        yield _gauge("ycsync_limit_server_reset_seconds", "Until more are left, as YCLIENTS said.", max(0.0, reset_s - age_s))
     yield _gauge("ycsync_paused", "1 while a command holds all requests.", told.paused)
     yield _gauge("ycsync_paused_salons", "Single salons whose requests a command holds.", told.paused_salons)
     yield _gauge("ycsync_hooks_waiting", "Things that webhooks named and that are not fetched yet.", told.hints)

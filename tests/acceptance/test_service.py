@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import socket
 from pathlib import Path
@@ -47,6 +48,23 @@ async def test_systemd_waits_for_a_start_that_migrates_and_for_no_other(place: P
             assert any(one.startswith(b"EXTEND_TIMEOUT_USEC=3600") for one in heard) == migrates, heard
             service.terminate()
             await service.wait()
+
+
+async def test_others_that_use_the_limit_are_told_once_and_everywhere(place: Place) -> None:
+    await place.start("run")
+    await place.until_log("limit.shared")
+    (told,) = re.findall(r"limit\.shared .*egress=test-\d+ others=(\d+) leaves=(\d+)", place.log())
+    assert 3 <= int(told[0]) <= 61
+    assert int(told[1]) == 200 - int(told[0]) - 2
+    said = (await place.run("status")).out
+    assert re.search(r"^SHARED    others send about \d+ requests a minute out of this limit", said, re.MULTILINE)
+    assert "of 200 requests a minute, says YCLIENTS" in said
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{place.port}/metrics") as response:
+        measured = await response.text()
+    assert re.search(r"^ycsync_limit_others_requests [1-9]", measured, re.MULTILINE)
+    assert re.search(r"^ycsync_limit_server_requests 200", measured, re.MULTILINE)
+    assert "ycsync_limit_server_remaining_requests " in measured
+    assert place.log().count("limit.shared") == 1
 
 
 async def test_a_change_in_the_salon_is_in_the_database_within_a_cycle(place: Place) -> None:
@@ -173,6 +191,8 @@ async def test_two_services_and_a_command_share_one_budget(place: Place) -> None
 def options(request: pytest.FixtureRequest) -> Options:
     """A slower and larger salon for the tests that stop in the middle."""
     slow = "middle" in request.node.name
+    if "others" in request.node.name:
+        return Options(clients=900, visits=9000, latency=0.25, records_cap=50, others=60)
     return Options(clients=900, visits=9000, latency=0.25, records_cap=300) if slow else Options(clients=150, visits=1500)
 
 

@@ -75,7 +75,8 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0, "working": 0}
     assert document["requests"] == {
         "second": 0, "minute": 7, "limit_second": 5, "limit_minute": 200, "preset_second": 4, "preset_minute": 160,
-        "throttled": 0, "blocked_until": None,
+        "throttled": 0, "blocked_until": None, "server_limit": None, "server_remaining": None, "server_resets_at": None,
+        "server_said_at": None, "others": None, "leaves_minute": None,
     }  # fmt: skip
     clients = next(one for one in document["streams"] if one["company"] == 4001 and one["stream"] == "clients")
     assert 30 <= clients.pop("lag_s") < 60
@@ -86,6 +87,49 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
         "requests": 4, "quarantined": 0, "paused": False, "error": None, "error_code": None,
         "error_since": None, "failures": 0,
     }  # fmt: skip
+
+
+def test_status_tells_what_the_server_says_of_the_limit_and_who_else_uses_it(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "update yclients.limiter_egress set server_limit = 200, server_remaining = 37, server_said_at = now(), "
+        "server_resets_at = now() + interval '50 s', others = 41, others_at = now(), leaves_second = 4, leaves_minute = 157",
+    )
+    said = call(config, "status").stdout
+    assert re.search(r"^left      37 of 200 requests a minute, says YCLIENTS, more in (50|4\d) s$", said, re.MULTILINE)
+    assert "SHARED    others send about 41 requests a minute out of this limit: ycsync leaves them that" in said
+    requests = json.loads(call(config, "status", "--json").stdout)["requests"]
+    assert (requests["server_limit"], requests["server_remaining"], requests["others"]) == (200, 37, 41)
+    assert requests["leaves_minute"] == 157
+    assert requests["server_resets_at"] > requests["server_said_at"]
+    sql(
+        database_url,
+        "update yclients.limiter_egress set server_said_at = now() - interval '2 min', others_at = now() - interval '2 min'",
+    )
+    said = call(config, "status").stdout
+    assert "says YCLIENTS" not in said
+    assert "SHARED" not in said
+    assert json.loads(call(config, "status", "--json").stdout)["requests"]["others"] is None
+
+
+def test_status_names_budgets_that_the_server_counts_as_one(config: Path, database_url: str) -> None:
+    fill(database_url)
+    sql(
+        database_url,
+        "update yclients.limiter_egress set shares_with = '{far}', shares_at = now()",
+        "insert into yclients.limiter_egress (egress, shares_with, shares_at) values ('far', '{default}', now())",
+        *(
+            "insert into yclients.workers (role, host, pid, pid_start, egress, version, info, address) "
+            f"values ('service', '{egress}', 1, '1', '{egress}', '0', '{{}}', '192.168.1.5')"
+            for egress in ("default", "far")
+        ),
+    )
+    assert (
+        "TOO FAST  YCLIENTS counts the requests of the egress names default and far together" in call(config, "status").stdout
+    )
+    sql(database_url, "update yclients.limiter_egress set shares_with = null where egress = 'far'")
+    assert "TOO FAST" not in call(config, "status").stdout, "one of them alone proves nothing"
 
 
 def test_status_of_a_stopped_salon_says_why_and_since_when(config: Path, database_url: str) -> None:

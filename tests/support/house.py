@@ -27,6 +27,7 @@ from ycsync.model import (
     parse_services,
     parse_staff,
 )
+from ycsync.ratelimit import RateHeaders
 from ycsync.service.follow import Follower, Outcome, Wish
 from ycsync.simulator import Options, Salon, Simulator
 from ycsync.store.database import Database, connect
@@ -49,6 +50,9 @@ class FreeLimiter:
 
     def answered(self, lease: Lease) -> None:
         """Nothing was taken."""
+
+    def heard(self, lease: Lease, headers: RateHeaders) -> None:
+        """Nothing is counted."""
 
     def still_good(self, lease: Lease) -> bool:
         """For ever."""

@@ -11,7 +11,7 @@ from ycsync.api import check_local_address
 from ycsync.config import parse_settings
 from ycsync.errors import ConfigError, YcsyncError
 from ycsync.plan.cost import addresses_needed
-from ycsync.service.addresses import clashes
+from ycsync.service.addresses import clashes, doubled
 from ycsync.service.doctor.yclients import budget
 from ycsync.store.report import Worker
 
@@ -43,6 +43,18 @@ def like(egress: str = "two", host: str = "here", address: str | None = "192.168
 def test_two_names_for_one_address_are_found_and_one_name_for_two(other: Worker, kind: str | None) -> None:
     assert [one.kind for one in clashes((ONE, other))] == ([] if kind is None else [kind])
     assert all(one.says and one.remedy for one in clashes((ONE, other)))
+
+
+def test_two_names_that_yclients_counts_together_are_said_once_and_only_while_both_send() -> None:
+    far = like(host="there")
+    sharing = [("one", "two"), ("one", "three")]
+    (found,) = doubled((ONE, far), sharing)
+    assert (found.kind, found.names) == ("shared", ("one", "two"))
+    assert "one and two" in found.says
+    assert "yclients.egress" in found.remedy
+    assert doubled((ONE,), sharing) == ()
+    assert [one.kind for one in clashes((ONE, like(host="there", seen="192.168.1.5")), sharing)] == ["shared"]
+    assert [one.kind for one in doubled((ONE, like()), sharing)] == ["doubled"]
 
 
 def test_one_public_address_is_one_wherever_it_is_and_neither_is_known_by_loopback() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 import re
@@ -26,7 +27,10 @@ from ycsync.plan.sweep import Window
 from ycsync.service.gauges import spread
 from ycsync.service.standing import State as Judgement
 
-TOLD = Told(tuple(StreamState(stream, {"fresh": 1}, (1.0, 2.0, 3.0, 4.0)) for stream in STREAMS), (1, 2))
+TOLD = Told(
+    tuple(StreamState(stream, {"fresh": 1}, (1.0, 2.0, 3.0, 4.0)) for stream in STREAMS), (1, 2),
+    server=(200, 40, 12.0), others=30,
+)  # fmt: skip
 STATE = State(
     told=TOLD, age_s=0.5, preset=(4, 160), api=(5, 200), ready=True, database=True, reload=True, loaded_at=1.0,
 )  # fmt: skip
@@ -62,6 +66,17 @@ def test_what_only_the_database_knows_is_absent_until_it_was_read() -> None:
     text = Metrics().text(State(None, 0, (4, 160), (5, 200), False, True, True, 1.0)).decode()
     assert "ycsync_ready" in names(text)
     assert not names(text) & {"ycsync_quarantine_rows", "ycsync_lag_seconds", "ycsync_limit_used_requests"}
+
+
+def test_what_the_server_says_of_the_limit_is_shown_once_it_said_so() -> None:
+    text = Metrics().text(STATE).decode()
+    assert value(text, "ycsync_limit_server_requests") == 200
+    assert value(text, "ycsync_limit_server_remaining_requests") == 40
+    assert value(text, "ycsync_limit_server_reset_seconds") == 11.5, "read half a second ago"
+    assert value(text, "ycsync_limit_others_requests") == 30
+    silent = Metrics().text(dataclasses.replace(STATE, told=Told((), (1, 2)))).decode()
+    assert value(silent, "ycsync_limit_others_requests") == 0
+    assert not [name for name in names(silent) if name.startswith("ycsync_limit_server_")]
 
 
 def test_the_labels_known_beforehand_are_those_that_come() -> None:

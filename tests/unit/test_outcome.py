@@ -12,6 +12,8 @@ from ycsync.api.client import backoff_s
 from ycsync.api.outcome import FLOOR_S, Kind, classify, denial, refusal, wait_after
 from ycsync.api.rights import RIGHTS
 from ycsync.config import STREAMS
+from ycsync.limiter import LONGEST_BLOCK_S
+from ycsync.ratelimit import RateHeaders
 
 LIMIT = "Превышен лимит запросов, попробуйте повторить запрос через {} секунд."
 LICENCE = "Необходимо продлить лицензию в филиале с id: 4001"
@@ -192,3 +194,20 @@ def test_retries_wait_longer_each_time_with_jitter_and_a_ceiling() -> None:
     assert [backoff_s(n, lambda: 0.0) for n in (1, 2, 3, 4)] == [0.25, 0.5, 1.0, 2.0]
     assert backoff_s(60, lambda: 1.0) == 30.0
     assert backoff_s(5000, lambda: 1.0) == 30.0
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "rate", "wait_s"),
+    [
+        (None, RateHeaders(200, 0, 37.0), 37.0),
+        ("50", RateHeaders(200, 0, 37.0), 50.0),
+        (None, RateHeaders(200, None, 37.0), 37.0),
+        (None, RateHeaders(None, None, 0.5), FLOOR_S),
+        (None, RateHeaders(200, 0, 1e9), LONGEST_BLOCK_S),
+        # too many in a second: the minute is not used up
+        (None, RateHeaders(200, 120, 37.0), FLOOR_S),
+        (None, RateHeaders(), FLOOR_S),
+    ],
+)
+def test_too_many_requests_wait_until_the_limit_begins_anew(retry_after: str | None, rate: RateHeaders, wait_s: float) -> None:
+    assert classify(429, LIMIT.format(0), False, retry_after, NOW, rate).wait_s == wait_s

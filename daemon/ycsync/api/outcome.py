@@ -14,6 +14,7 @@ from typing import Literal
 
 from ycsync.api.rights import lacking
 from ycsync.limiter import LONGEST_BLOCK_S
+from ycsync.ratelimit import RateHeaders
 
 Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
 Refusal = Literal["partner", "header", "user", "licence", "salon", "right"]
@@ -63,15 +64,20 @@ class Outcome:
 
 
 def classify(
-    status: int, message: str | None, success: bool | None, retry_after: str | None, now: datetime | None = None
+    status: int,
+    message: str | None,
+    success: bool | None,
+    retry_after: str | None,
+    now: datetime | None = None,
+    rate: RateHeaders | None = None,
 ) -> Outcome:
     """The outcome of one answer. `success` None: the body could not be read as the API's envelope.
 
-    `now`: the server's clock, for a Retry-After that names a time.
+    `now`: the server's clock, for a Retry-After that names a time. `rate`: what the headers say of the limit.
     """
     text = message or ""
     if status == 429 or (not success and _LIMIT_TEXT.search(text)):
-        return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after, now))
+        return Outcome("throttled", f"HTTP {status}, limit of requests", wait_after(text, retry_after, now, rate))
     if 200 <= status < 300:
         if success is None:
             return Outcome("transient", f"HTTP {status} with a body that is not the API's", heavy=True)
@@ -89,9 +95,12 @@ def classify(
     return Outcome(kind, f"HTTP {status}", heavy=status in (413, 504))
 
 
-def wait_after(message: str, retry_after: str | None, now: datetime | None = None) -> float:
-    """Seconds to wait after "too many requests": max(Retry-After, N, floor)."""
+def wait_after(message: str, retry_after: str | None, now: datetime | None = None, rate: RateHeaders | None = None) -> float:
+    """Return the seconds to wait after "too many requests": max(Retry-After, N, floor, Reset), at most LONGEST_BLOCK_S."""
     waits = [FLOOR_S, _seconds(retry_after, now)]
+    if rate is not None and rate.reset_s is not None and not rate.remaining:
+        # Where requests remain in the minute it was too many in a second: the floor cures that.
+        waits.append(rate.reset_s)
     if found := _SECONDS.search(message):
         waits.append(float(found[1]))
     return min(max(waits), LONGEST_BLOCK_S)

@@ -27,6 +27,7 @@ from ycsync.api.outcome import Outcome, classify, http_date
 from ycsync.errors import ApiError
 from ycsync.limiter import ASKED, RELAX_S, Lease, Limiter
 from ycsync.model import Envelope, MalformedBody, decode_envelope
+from ycsync.ratelimit import read_rate_headers
 
 ALTEGIO_HOST = "alteg.io"  # the international brand of the same API
 MAX_BODY = 64 * 1024 * 1024
@@ -166,11 +167,13 @@ async def _answer(limiter: Limiter, lease: Lease, asked: AbstractAsyncContextMan
             status = response.status
             # The server has counted the request: from here one window is long enough.
             limiter.answered(lease)
-            envelope = _decode(await _read(response))
             server_time = http_date(response.headers.get("Date"))
+            rate = read_rate_headers(response.headers, server_time)
+            limiter.heard(lease, rate)
+            envelope = _decode(await _read(response))
             message, success = (None, None) if envelope is None else (envelope.message, envelope.success)
             retry_after = response.headers.get("Retry-After")
-            outcome = classify(status, message, success, retry_after, server_time or datetime.now(UTC))
+            outcome = classify(status, message, success, retry_after, server_time or datetime.now(UTC), rate)
             return Answer(outcome, at, status, envelope, server_time)
     except asyncio.CancelledError:
         limiter.abandoned(lease)

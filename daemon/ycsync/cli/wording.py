@@ -26,12 +26,29 @@ def heading(standing: Standing, judged: tuple[view.Judged, ...], settings: Setti
         f"requests  {usage.minute} in the last minute (limit {limits.per_minute}), "
         f"{usage.second} in the last second (limit {limits.per_second})"
         + (f"; refused {usage.throttled} times so far" if usage.throttled else ""),
+        *rate(standing),
         *waiting(standing),
         *_workers(standing, settings),
         *_own(settings),
         *_gone(standing, settings),
         *held(standing, judged),
     ]
+
+
+def rate(standing: Standing) -> list[str]:
+    """What YCLIENTS said of the limit within the last minute, and what others use of it."""
+    usage, lines = standing.usage, []
+    if usage.server_said_at is not None and standing.now - usage.server_said_at < view.SAID_LATELY:
+        of = "" if usage.server_limit is None else f" of {number(usage.server_limit)}"
+        left_s = 0.0 if usage.server_resets_at is None else (usage.server_resets_at - standing.now).total_seconds()
+        more = f", more in {span(left_s)}" if left_s > 0 else ""
+        lines.append(f"left      {number(usage.server_remaining or 0)}{of} requests a minute, says YCLIENTS{more}")
+    if usage.others is not None:
+        lines.append(
+            f"SHARED    others send about {number(usage.others)} requests a minute out of this limit: "
+            f"ycsync leaves them that, and sends at most {number(usage.leaves or 0)}"
+        )
+    return lines
 
 
 def waiting(standing: Standing) -> list[str]:
@@ -77,7 +94,7 @@ def _salons(companies: Sequence[int]) -> str:
 
 def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
     """What somebody holds or must look at: addresses that are counted twice, pauses, and streams with rows in quarantine."""
-    lines = [f"TOO FAST  {one.says}. {one.remedy}" for one in doubled(standing.workers)]
+    lines = [f"TOO FAST  {one.says}. {one.remedy}" for one in doubled(standing.workers, standing.sharing)]
     for company, since in standing.pauses.items():
         which = "all salons" if company == 0 else f"salon {company}"
         age = span((standing.now - since).total_seconds())

@@ -63,10 +63,12 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "in_flight": "batches in work",
         "key": "the setting",
         "keys": "the settings",
+        "leaves": "requests a minute that others leave ycsync",
         "line": "the line in the file",
         "listen": "the address of the status page",
         "module": "the part of ycsync that says it",
         "of": "how many rows it read",
+        "others": "requests a minute that others send out of the same limit",
         "phase": "what the batch does: filling, closing or live",
         "pid": "the process",
         "preset": "the preset in force",
@@ -163,6 +165,11 @@ LIMIT_DOUBLED = Event(
     "limit.doubled", "error", "services with different names in `yclients.egress` leave by one address: together they send "
     "more than YCLIENTS allows", ("problem", "remedy"),
     "Give them one name, or an address to each (`yclients.local_address`), and restart them.",
+)  # fmt: skip
+LIMIT_SHARED = Event(
+    "limit.shared", "warning", "YCLIENTS counts more requests than ycsync sends: others use the limit too, and ycsync leaves "
+    "them what they use", ("egress", "others", "leaves"),
+    "Nothing, if you know the other program. Else: who sends from this address, or with this partner token?",
 )  # fmt: skip
 LIMIT_THROTTLED = Event(
     "limit.throttled", "warning", "the server said too many requests: everybody on this address waits, then goes slower",

@@ -15,12 +15,14 @@ from typing import Literal
 
 from ycsync.store.report import Worker
 
-Kind = Literal["doubled", "perhaps", "unused"]
+Kind = Literal["doubled", "shared", "perhaps", "unused"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Clash:
     """`doubled`: these names leave by one address. `perhaps`: they seem to. `unused`: one name, and these addresses.
+
+    `shared`: YCLIENTS counts these names together, as what it says of the limit shows.
 
     `names`: of `egress`; `addresses`: as far as known.
     """
@@ -38,6 +40,11 @@ class Clash:
                 f"services with the egress names {names} leave by one address ({by}): each takes its whole limit, together "
                 "they send more than YCLIENTS allows"
             )
+        if self.kind == "shared":
+            return (
+                f"YCLIENTS counts the requests of the egress names {names} together, as its answers show: they leave by one "
+                "address, or the limit is the partner token's"
+            )
         if self.kind == "perhaps":
             return (
                 f"the database sees services with the egress names {names} come from one address ({by}): if they reach "
@@ -52,15 +59,18 @@ class Clash:
             return (
                 "If YCLIENTS sees them as several addresses, give each its own yclients.egress: each has the whole limit then."
             )
+        if self.kind == "shared":
+            return "Give them one name in yclients.egress, then restart them: a second address brings nothing here."
         return (
             "Give them one name in yclients.egress, or an address of its own to each: yclients.local_address, if the machine "
             "has several. Then restart them."
         )
 
 
-def clashes(workers: Sequence[Worker]) -> tuple[Clash, ...]:
-    """What does not fit among the processes that send requests."""
-    found: set[Clash] = set()
+def clashes(workers: Sequence[Worker], sharing: Iterable[tuple[str, str]] = ()) -> tuple[Clash, ...]:
+    """What does not fit among the processes that send requests. `sharing`: names whose limits were seen to be one."""
+    present = {worker.egress for worker in workers}
+    found = {Clash("shared", names, ()) for names in sharing if present.issuperset(names)}
     for one, other in combinations([worker for worker in workers if worker.egress], 2):
         same_host = one.host == other.host
         if one.egress != other.egress:
@@ -73,13 +83,14 @@ def clashes(workers: Sequence[Worker]) -> tuple[Clash, ...]:
             apart = same_host or (_public(one.address) and _public(other.address))
             if apart and one.role == other.role == "service":
                 found.add(Clash("unused", (one.egress,), tuple(sorted((one.address, other.address)))))
-    doubled = {one.names for one in found if one.kind == "doubled"}
-    return tuple(sorted(one for one in found if one.kind != "perhaps" or one.names not in doubled))
+    certain = {kind: {one.names for one in found if one.kind == kind} for kind in ("doubled", "shared")}
+    known = {"perhaps": certain["doubled"] | certain["shared"], "shared": certain["doubled"]}
+    return tuple(sorted(one for one in found if one.names not in known.get(one.kind, ())))
 
 
-def doubled(workers: Sequence[Worker]) -> tuple[Clash, ...]:
+def doubled(workers: Sequence[Worker], sharing: Iterable[tuple[str, str]] = ()) -> tuple[Clash, ...]:
     """Those that are certain and dangerous."""
-    return tuple(one for one in clashes(workers) if one.kind == "doubled")
+    return tuple(one for one in clashes(workers, sharing) if one.kind in ("doubled", "shared"))
 
 
 def _known(*addresses: str | None) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ from ycsync.service.overview import Overview
 from ycsync.service.page import Condition, Page, Reload
 from ycsync.service.private import migrate_database
 from ycsync.service.runtime import Server
+from ycsync.service.shared import Shared
 from ycsync.store.database import connect
 from ycsync.store.glance import Glances
 from ycsync.store.migrate import MIGRATION_S, is_current
@@ -257,15 +258,19 @@ class Daemon:
         watch = Watch(Report(engine.database.named("report")))
         paused, cost_s, said = frozenset[int](), 0.0, False
         clashes: tuple[Clash, ...] = ()
+        shared = Shared()
         while True:
             try:
                 standing = await watch.standing(self.started.yclients.egress)
                 begun = time.thread_time()
                 self.overview.update(standing, engine.current.settings)
                 self.page.update(standing, self.overview.judged)
-                before, clashes = clashes, doubled(standing.workers)
+                before, clashes = clashes, doubled(standing.workers, standing.sharing)
                 for clash in set(clashes) - set(before):
                     emit(_log, logs.LIMIT_DOUBLED, problem=clash.says, remedy=clash.remedy)
+                if shared.is_news(usage := standing.usage, time.monotonic()):
+                    egress = self.started.yclients.egress
+                    emit(_log, logs.LIMIT_SHARED, egress=egress, others=usage.others, leaves=usage.leaves)
                 cost_s, said = time.thread_time() - begun, False
             except YcsyncError as exc:
                 # That the database is away is said by who works with it; here it may be one statement that it refuses.

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ycsync.config import STREAMS
 from ycsync.metrics import QUANTILES, StreamState, Told
-from ycsync.service.standing import Judged
+from ycsync.service.standing import SAID_LATELY, Judged
 from ycsync.service.verdict import LASTING
 from ycsync.store.report import Standing
 
@@ -63,7 +63,12 @@ class Gauges:
         streams = tuple(replace(one, lags=tuple(max(0.0, now + age) for age in one.lags)) for one in self._streams)
         blocked_s = 0.0 if usage.blocked_until is None else (usage.blocked_until - standing.now).total_seconds()
         paused = set(standing.pauses)
-        return Told(streams, (usage.second, usage.minute), blocked_s, 0 in paused, len(paused - {0}), standing.hints)
+        lately = usage.server_said_at is not None and standing.now - usage.server_said_at < SAID_LATELY
+        resets_at = usage.server_resets_at if lately else None
+        reset_s = None if resets_at is None else max(0.0, (resets_at - standing.now).total_seconds())
+        server = usage.server_limit, usage.server_remaining if lately else None, reset_s
+        used, salons = (usage.second, usage.minute), len(paused - {0})
+        return Told(streams, used, blocked_s, 0 in paused, salons, standing.hints, server, usage.others or 0)
 
 
 def of_streams(judged: Iterable[Judged]) -> tuple[StreamState, ...]:

@@ -18,6 +18,7 @@ STALE_GRACE = timedelta(minutes=2)
 PAUSE_S = 5.0  # nothing happens for so long: that is worth a word, or it looks like hanging
 # The range of an ETA, as a share of the work that is left: what one batch tells, the least and the most that is said.
 UNKNOWN_SPREAD, NARROWEST, WIDEST = 0.25, 0.1, 0.8
+SAID_LATELY = timedelta(minutes=1)  # what YCLIENTS said longer ago of a minute is over
 HELD_BACK = "held_back"  # a sweep stopped and asks
 REASONS = {"uninstalled": "the application was taken out of this salon", "frozen": "this salon was frozen"}
 State = Literal["fresh", "stale", "filling", "waiting", "stopped", "off"]
@@ -30,7 +31,10 @@ One object:
   services       running services: pid, version, started_at, preset, reload_problem (null: none),
                  egress, address (of its machine, by which its requests leave; null: not known)
   requests       second, minute: sent in the last 1 s and 60 s; limit_second, limit_minute: the API's limits;
-                 preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not)
+                 preset_second, preset_minute: the preset's; throttled: refusals ever; blocked_until (null: not);
+                 server_limit, server_remaining, server_resets_at: what YCLIENTS said of the minute, at server_said_at
+                 (null: it did not); others: requests a minute that others send out of the same limit (null: none seen),
+                 leaves_minute: what that leaves ycsync
   paused         company (0: all), since, reason (null: a command; uninstalled, frozen: YCLIENTS said so)
   hints          what webhooks told and is not fetched yet
   own_presets    company, preset: the salons that have a preset of their own
@@ -215,6 +219,12 @@ def requests_as_json(usage: Usage, settings: Settings) -> dict[str, Any]:
         "preset_minute": min(preset.per_minute, limits.per_minute),
         "throttled": usage.throttled,
         "blocked_until": instant(usage.blocked_until),
+        "server_limit": usage.server_limit,
+        "server_remaining": usage.server_remaining,
+        "server_resets_at": instant(usage.server_resets_at),
+        "server_said_at": instant(usage.server_said_at),
+        "others": usage.others,
+        "leaves_minute": usage.leaves,
     }
 
 

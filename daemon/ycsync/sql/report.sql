@@ -51,12 +51,27 @@ order by s.company_id, s.stream
 
 -- name: usage
 -- Requests that left in the last second and the last minute behind one address, and how the server took them. $1 egress.
-select count(*) filter (where kind = 1 and used_at > now() - interval '1 second') as second,
-       count(*) filter (where kind = 60 and used_at > now() - interval '60 seconds') as minute,
-       coalesce((select throttled from @schema.limiter_egress where egress = $1), 0) as throttled,
-       (select nullif(slow_since, '-infinity') from @schema.limiter_egress where egress = $1) as throttled_at,
-       (select blocked_until from @schema.limiter_egress where egress = $1 and blocked_until > now()) as blocked_until
-from @schema.limiter_slots where egress = $1
+-- `others`: requests a minute that others were seen to send lately; `leaves`: what that leaves ycsync.
+with used as (
+    select count(*) filter (where kind = 1 and used_at > now() - interval '1 second') as second,
+           count(*) filter (where kind = 60 and used_at > now() - interval '60 seconds') as minute
+    from @schema.limiter_slots where egress = $1
+)
+select used.second, used.minute, coalesce(e.throttled, 0) as throttled, nullif(e.slow_since, '-infinity') as throttled_at,
+       case when e.blocked_until > now() then e.blocked_until end as blocked_until,
+       e.server_limit, e.server_remaining, e.server_resets_at, e.server_said_at,
+       case when e.others_at > now() - interval '65 s' then e.others end as others,
+       case when e.others_at > now() - interval '65 s' then e.leaves_minute end as leaves
+from used left join @schema.limiter_egress e on e.egress = $1
+
+-- name: sharing
+-- Budgets of which each found lately that what others use of it is what the other one sends.
+select one.egress as one, other.egress as other
+from @schema.limiter_egress one
+join @schema.limiter_egress other on one.egress < other.egress
+    and other.egress = any (one.shares_with) and one.egress = any (other.shares_with)
+where least(one.shares_at, other.shares_at) > now() - interval '15 min'
+order by 1, 2
 
 -- name: workers
 -- Processes that work the queue and were heard of within the last ten seconds.

@@ -70,13 +70,23 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Requests in the last second and minute behind one address; `throttled`: refusals ever, the last one when."""
+    """Requests in the last second and minute behind one address; `throttled`: refusals ever, the last one when.
+
+    `server_…`: what the server said of the limit, and when (None: it never did). `others`: requests a minute that others were
+    seen to send lately (None: none were); `leaves`: requests a minute that this leaves ycsync.
+    """
 
     second: int = 0
     minute: int = 0
     throttled: int = 0
     throttled_at: datetime | None = None
     blocked_until: datetime | None = None
+    server_limit: int | None = None
+    server_remaining: int | None = None
+    server_resets_at: datetime | None = None
+    server_said_at: datetime | None = None
+    others: int | None = None
+    leaves: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +147,7 @@ class Standing:
     erased: Mapping[int, datetime] = field(default_factory=dict)  # salons that are not read, and since when
     reasons: Mapping[int, str] = field(default_factory=dict)  # why YCLIENTS took a salon away, of those that are paused for it
     hints: int = 0  # that webhooks told and are not fetched yet
+    sharing: tuple[tuple[str, str], ...] = ()  # names of `egress` whose limits were seen to be one
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +281,7 @@ class Report:
             pauses={row["company"]: row["since"] for row in paused},
             reasons={row["company"]: row["reason"] for row in paused if row["reason"] is not None},
             hints=await connection.fetchval(self._sql["hints"]),
+            sharing=tuple((row["one"], row["other"]) for row in await connection.fetch(self._sql["sharing"])),
             erased={row["company"]: row["since"] for row in await connection.fetch(self._sql["erased"])},
         )
 

@@ -174,5 +174,5 @@ async def _schema(looked: Looked, database: Database, yclients: Yclients) -> Non
     # As it would be with a service that is started with these settings.
     address = await leaving_address(yclients.base_url, yclients.local_address)
     here = Worker("service", 0, "", yclients.egress, standing.now, standing.now, {}, this_host(), address)
-    for clash in clashes((*standing.workers, here)):
-        looked.say("fail" if clash.kind == "doubled" else "warn", clash.says, clash.remedy)
+    for clash in clashes((*standing.workers, here), standing.sharing):
+        looked.say("fail" if clash.kind in ("doubled", "shared") else "warn", clash.says, clash.remedy)
