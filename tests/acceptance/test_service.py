@@ -151,7 +151,7 @@ async def test_a_database_that_works_but_does_not_tell_how_things_stand_is_not_c
     try:
         async with other.transaction():
             await other.execute("lock table yclients.quarantine in access exclusive mode")
-            await place.until_log("event=database.unread", timeout=110)
+            await place.until_log("event=database.unread", timeout=200)
             status, told = await place.get("/readyz")
             assert (status, "the database does not tell how things stand" in str(told)) == (503, True)
     finally:
