@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
@@ -93,7 +94,22 @@ def test_phones_and_birthdays_are_as_odd_as_people_type_them() -> None:
     assert any("*" in phone for phone in phones)
     assert any(phone.startswith("8999") for phone in phones)
     assert any(count > 1 for phone, count in Counter(phones).items() if phone)
-    assert {"", "1970-01-01", 0} <= {card["birth_date"] for card in salon.clients.values()}
+    assert any(phone.startswith(("+8491", "+960", "0084")) for phone in phones)
+    assert any("доб." in phone for phone in phones)
+    birthdays = [card["birth_date"] for card in salon.clients.values()]
+    assert {"", "1970-01-01", 0} <= set(birthdays)
+    forms = (r"1900-\d\d-\d\d", r"-?\d{8,}", r"\d\d\.\d\d\.\d{4}", r"\d{4}-\d\d", r"0000-\d\d-\d\d")
+    for form in forms:
+        assert any(re.fullmatch(form, str(one)) for one in birthdays), form
+
+
+def test_sex_1_is_male_and_2_female() -> None:
+    salon, _ = make(clients=200, visits=10)
+    assert {(card["sex_id"], card["sex"]) for card in salon.clients.values()} == {
+        (0, "Неизвестно"),
+        (1, "Мужской"),
+        (2, "Женский"),
+    }
 
 
 def test_a_client_knows_its_visits() -> None:

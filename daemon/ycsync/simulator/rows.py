@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -135,6 +135,9 @@ def phone_of(n: int) -> str:
         return "12345"
     if kind < 22:
         return f"7999{n % 10_000_000:07d}"
+    if kind < 26:  # abroad, in Vietnam and in the Maldives, and behind a switchboard
+        digits = f"{n % 10_000_000:07d}"
+        return (f"+8491{digits}", f"+960{digits}", f"0084 91 {digits}", f"+7999{digits} доб. {n % 100}")[kind - 22]
     return f"+7999{n % 10_000_000:07d}"
 
 
@@ -146,7 +149,14 @@ def _birth_date(h: int) -> str | int:
         return "1970-01-01"
     if kind < 49:
         return 0
-    return f"{1950 + (h >> 8) % 58}-{1 + (h >> 16) % 12:02d}-{1 + (h >> 24) % 28:02d}"
+    year, month, day = 1950 + (h >> 8) % 58, 1 + (h >> 16) % 12, 1 + (h >> 24) % 28
+    if kind < 57:  # 1900: the year is unknown
+        return f"1900-{month:02d}-{day:02d}"
+    if kind < 60:  # Unix time as a text, as in the vendor's example
+        return str(int(datetime(year, month, day, tzinfo=UTC).timestamp()))
+    if kind < 63:
+        return (f"{day:02d}.{month:02d}.{year}", f"{year}-{month:02d}", f"0000-{month:02d}-{day:02d}")[kind - 60]
+    return f"{year}-{month:02d}-{day:02d}"
 
 
 def client_payload(row: ClientRow, offset: int) -> Payload:
@@ -178,7 +188,7 @@ def client_payload(row: ClientRow, offset: int) -> Payload:
         "email": f"client{n}@example.com" if (h >> 30) % 4 == 0 else "",
         "categories": [dict(category) for category in categories],
         "sex": "Неизвестно" if (h >> 34) % 5 == 0 else "Женский" if woman else "Мужской",
-        "sex_id": 0 if (h >> 34) % 5 == 0 else 1 if woman else 2,
+        "sex_id": 0 if (h >> 34) % 5 == 0 else 2 if woman else 1,
         "discount": (0, 0, 0, 0, 5, 10)[(h >> 38) % 6],
         "importance_id": importance,
         "importance": catalogue.IMPORTANCE[importance],
