@@ -255,26 +255,57 @@ def test_no_payload_makes_a_view_fail_and_goods_are_counted_as_far_as_they_are_u
     assert json.loads(one["favourite_staff"]) == [{"staff_id": 77, "name": None, "visits": len(wanted)}]
 
 
-TYPED = st.text(
+TYPED = st.lists(
     st.one_of(
-        st.sampled_from("0123456789"), st.sampled_from("89+ -()*xXхХ×•●·#_…⁎∗.\n\t٣９||"),
+        st.sampled_from("0123456789"),
+        st.sampled_from("89+ -()*xXхХ×•●·#_…⁎∗.,;=:\n\t٣９||"),
+        st.sampled_from(
+            ["ext", "Ext. 5", "доб", " ДОБ. 12", "вн", "x5", "#12", ",5", ";ext=5", "+", "00", "+84", "+89", "+7999"]
+        ),
         st.characters(exclude_characters="\0", exclude_categories=["Cs"]),
     ),
     max_size=150,
-)  # fmt: skip
+).map("".join)
+NEAR = st.lists(
+    st.sampled_from(["+", "00", "8", "7", "9", "1", "999", "000", "84", "x5", "#1", ",2", "ext", "доб. 3", "*", " ", "\n"])
+)
 
 
 def test_a_phone_is_normalised_in_sql_as_in_the_model(database_url: str) -> None:
     make_schema(database_url)
     known = ["8 (999) 000-00-11", "9990000011", "+7 999 000 00 11", "+7999*****11", "", "+", "12345"]
-    known += [prefix + digit * count for digit in "7890" for count in range(5, 17) for prefix in ("", "+", "8", "+8-9")]
+    known += [
+        "+84912345678",
+        "+81312345678",
+        "+9607712345",
+        "0049 176 0000000",
+        "+8 999 000 00 11",
+        "+0049 176",
+        "тел. +84912345678",
+    ]
+    numbers_before = ("+1 987-654-3210", "8 (999) 000-00-11", "+9607712345", "+960771234", "+7999*****11", "7999000001", "")
+    extensions = ("ext. 5", ";ext=5", " доб. 12", "x5", " х 5", "#5", ",5", ",,5", " #1)\n", "#1234567", "x", " вн 1 x2")
+    known += [number + more for number in numbers_before for more in extensions]
+    known += [
+        prefix + digit * count
+        for digit in "7890"
+        for count in range(5, 17)
+        for prefix in ("", "+", "8", "+8-9", "00", "+89", "0 0", "-0")
+    ]
     with asyncio.Runner() as runner:
         connection = runner.run(asyncpg.connect(database_url))
 
-        @settings(max_examples=40)
-        @given(TYPED, st.lists(st.integers(0, 10**16), max_size=5))
-        def agree(typed: str, numbers: list[int]) -> None:
-            texts = [*known, *typed.split("|"), *map(str, numbers), *(f"+{n}" for n in numbers), *(f"8 {n}" for n in numbers)]
+        @settings(max_examples=60)
+        @given(TYPED, st.lists(NEAR.map("".join), max_size=20), st.lists(st.integers(0, 10**16), max_size=5))
+        def agree(typed: str, near: list[str], numbers: list[int]) -> None:
+            texts = [
+                *known,
+                *near,
+                *typed.split("|"),
+                *map(str, numbers),
+                *(f"+{n}" for n in numbers),
+                *(f"8 {n}" for n in numbers),
+            ]
             query = "select yclients.normalise_phone(t) as phone from unnest($1::text[]) with ordinality u(t, n) order by n"
             rows = runner.run(connection.fetch(query, texts))
             assert [row["phone"] for row in rows] == [normalise_phone(text)[0] for text in texts]

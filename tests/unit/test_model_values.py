@@ -32,6 +32,24 @@ _unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow
 NOON = datetime(2026, 3, 2, 12, 0, tzinfo=timezone(timedelta(hours=3))).astimezone(UTC)
 
 
+EXTENSIONS = (
+    " ext. 5",
+    " Ext 12",
+    ";ext=5",
+    " доб. 12",
+    " (доб.12)",
+    " ДОБ 1",
+    " вн. 3",
+    "x5",
+    " x 12",
+    "х5",
+    " #5",
+    "#1234",
+    ",5",
+    ",,5",
+)
+
+
 @pytest.mark.parametrize(
     ("raw", "phone"),
     [
@@ -44,7 +62,8 @@ NOON = datetime(2026, 3, 2, 12, 0, tzinfo=timezone(timedelta(hours=3))).astimezo
         ("1990000011", "1990000011"),
         ("+12025550100", "12025550100"),
         ("000001", None),
-        ("0000001", "0000001"),
+        ("0000001", None),
+        ("0912345678", "0912345678"),
         ("123456789012345", "123456789012345"),
         ("1234567890123456", None),
         ("", None),
@@ -57,8 +76,71 @@ def test_a_phone_is_normalised_for_look_ups(raw: str, phone: str | None) -> None
 
 
 @pytest.mark.parametrize(
+    ("raw", "phone"),
+    [
+        ("+84912345678", "84912345678"),
+        ("+81312345678", "81312345678"),
+        ("+86 131 1234 567", "861311234567"),
+        ("+8201012345678", "8201012345678"),
+        ("+9607712345", "9607712345"),
+        ("+99890123456", "99890123456"),
+        (" (+84) 912-345-678", "84912345678"),
+        ("тел. +84912345678", "84912345678"),
+        ("0049 176 0000000", "491760000000"),
+        ("(00) 49 176 0000000", "491760000000"),
+        ("0084912345678", "84912345678"),
+        ("007 999 000 00 11", "79990000011"),
+        ("+0049 176 0000000", "491760000000"),
+        ("+8 999 000 00 11", "79990000011"),  # no country has +89
+        ("00 8 999 000 00 11", "79990000011"),
+        ("+8 495 000 00 11", "84950000011"),  # Vietnam has +84
+        ("+1234567", "1234567"),
+        ("+123456", None),
+        ("+1234567890123456", None),
+        ("00123456", None),
+        ("0000000000", None),
+    ],
+)
+def test_with_a_plus_or_00_the_digits_are_the_number(raw: str, phone: str | None) -> None:
+    assert normalise_phone(raw) == (phone, False)
+
+
+@pytest.mark.parametrize(
+    ("raw", "phone"),
+    [
+        *(("+1 987-654-3210" + more, "19876543210") for more in EXTENSIONS),
+        *(("8 (999) 000-00-11" + more, "79990000011") for more in EXTENSIONS),
+        ("+9607712345 ext. 5", "9607712345"),
+        ("+960771234#5", None),
+        ("+79990000011, +79990000012", None),  # two numbers
+        ("8,999,000,00,11", "79990000011"),
+    ],
+)
+def test_an_extension_is_dropped_and_is_no_mask(raw: str, phone: str | None) -> None:
+    assert normalise_phone(raw)[0] == phone
+
+
+@pytest.mark.parametrize(
     "raw",
-    ["+7999*****11", "7999xxxxx11", "7999XXX0011", "+7999•••••11", "7999ххх0011", "*", "+7 999 ### 00 11"],
+    [
+        "+7999*****11",
+        "7999xxxxx11",
+        "7999XXX0011",
+        "+7999•••••11",
+        "7999ххх0011",
+        "*",
+        "+7 999 ### 00 11",
+        "+7999*****11 ext. 5",
+        "+7999*****11,5",
+        "+7 (999) 000-00-x1",
+        "+7 999 000 00 #1",
+        "+7 999 x00 00 11",
+        "7999000001x1",
+        "+79990000011*5",
+        "x5",
+        "#5",
+        "ext. 5",
+    ],
 )
 def test_a_masked_phone_is_no_phone(raw: str) -> None:
     assert normalise_phone(raw) == (None, True)
@@ -71,7 +153,8 @@ def test_a_normalised_phone_is_digits_and_stays_as_it_is(raw: str) -> None:
     if phone is not None:
         assert not masked
         assert re.fullmatch("[0-9]{7,15}", phone)
-        assert normalise_phone(phone) == (phone, False)
+        abroad = phone if phone.startswith("0") else f"+{phone}"  # a plus says that it is whole already
+        assert normalise_phone(abroad) == (phone, False)
 
 
 @_unhurried
