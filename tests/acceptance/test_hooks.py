@@ -35,6 +35,7 @@ async def test_a_salon_tells_what_changes_from_the_command_on_and_a_kill_loses_n
     assert installed.code == 0, installed.out + installed.err
     ours = f"http://127.0.0.1:{place.port}/hooks/{SECRET}"
     assert salon.hooks["urls"] == [*OTHERS[:4], ours, *OTHERS[4:]]
+    assert salon.hooks["self_sending"] == 1
     assert (salon.hooks["active"], salon.hooks["client"], salon.hooks["record"], salon.hooks["good"]) == (1, 1, 1, "1")
     shown = await place.run("hooks", "show", "--json")
     assert shown.code == 0

@@ -183,3 +183,64 @@ async def test_changes_are_looked_for_less_often_while_webhooks_come_and_as_alwa
         await delta()
         assert await database.fetchval(f"select comment from yclients.clients where id = {two}") == "not told"
         assert await database.fetchval(due) == 5
+
+
+async def test_a_visit_that_its_endpoint_calls_deleted_is_deleted(database_url: str) -> None:
+    """GET /record answers 200 with `deleted: true`, with or without the rest of the visit."""
+    async with open_hooked(database_url) as hooked:
+        salon = hooked.salon
+        whole, thin = list(salon.records)[:2]
+        for one in (whole, thin):
+            salon.purge_record(one)
+        salon._gone_records[thin] = {"id": thin, "deleted": True}
+        for one in (whole, thin):
+            await hooked.until(f"select deleted_at is not null from yclients.records where id = {one}", True)
+        await hooked.settled()
+        assert hooked.asked("record") == 2, "what says that it is deleted needs no other visit beside it"
+        assert await hooked.house.quarantined() == []
+
+
+async def test_a_visit_that_is_deleted_may_be_answered_404_too(database_url: str) -> None:
+    async with open_hooked(database_url, deleted_as_404=True) as hooked:
+        gone = next(iter(hooked.salon.records))
+        hooked.salon.purge_record(gone)
+        await hooked.until(f"select deleted_at is not null from yclients.records where id = {gone}", True)
+        await hooked.settled()
+        assert hooked.asked("record") == 2, "it, and one that is there"
+
+
+async def test_a_schedule_hook_makes_the_schedules_due(database_url: str) -> None:
+    extra = "hooks: {url: 'https://sync.example.org'}\nstreams: {schedules: 1h}"
+    async with open_hooked(database_url, extra, filled=False) as hooked:
+        salon, work = hooked.salon, hooked.house.work
+        await work.ensure([4001], ["schedules"])
+        hooked.scheduler.wake()
+        phase = "select phase from yclients.sync_status where company_id = 4001 and stream = 'schedules'"
+        await hooked.until(phase, "live")
+        await hooked.settled()
+        await hooked.house.database.execute(
+            "update yclients.sync_status set due_at = now() + interval '1 hour', last_success_at = now() - interval '1 minute' "
+            "where stream = 'schedules'"
+        )
+        staff, day = next(iter(salon.staff)), str(salon.today())
+        salon.set_day(staff, day, [("07:00", "08:15")])
+        hours = f"select slots->0->>'to' from yclients.schedules where staff_id = {staff} and date = '{day}'"
+        await hooked.until(hours, "08:15")
+
+
+async def test_the_users_own_edits_are_told_with_self_sending(database_url: str) -> None:
+    async with open_hooked(database_url) as hooked:
+        client = next(iter(hooked.salon.clients))
+        hooked.salon.own_edits = True
+        hooked.salon.hooks["self_sending"] = 1
+        hooked.salon.change_client(client, comment="by the owner")
+        await hooked.until(f"select comment from yclients.clients where id = {client}", "by the owner")
+        await hooked.settled()
+        hooked.salon.hooks["self_sending"] = 0
+        before = dict(hooked.sim.delivery.answers)
+        hooked.salon.change_client(client, comment="not told")
+        hooked.salon.own_edits = False
+        hooked.salon.change_client(client, card="7")
+        await hooked.until(f"select card from yclients.clients where id = {client}", "7")
+        await hooked.settled()
+        assert hooked.sim.delivery.answers["200"] == before["200"] + 1

@@ -274,4 +274,4 @@ async def test_hook_settings_are_replaced_whole(serve: Serve) -> None:
     await api.call("POST", path, json={"urls": ["https://example.com/a"], "active": 1, "record": 1})
     await api.call("POST", path, json={"urls": ["https://example.com/b"], "client": 1})
     settings = (await api.get(path))["data"]
-    assert settings == {"urls": ["https://example.com/b"], "active": 0, "client": 1}
+    assert settings == {"urls": ["https://example.com/b"], "active": 0, "self_sending": 0, "client": 1}

@@ -16,6 +16,7 @@ from ycsync.model import Ended, Hint, NotAHook, one_of_each, parse_hooks
 from ycsync.model.hooks import SINGLE
 from ycsync.plan import reconcile
 from ycsync.service import subscribe
+from ycsync.service.hooks import ALL
 from ycsync.service.subscribe import Address
 from ycsync.sync.hooks import LISTS
 
@@ -61,6 +62,61 @@ def test_the_documented_forms_and_their_spellings_are_read() -> None:
     assert (len(many.hints), many.ignored) == (1, 2)
 
 
+HINT = b'"company_id":4001,"resource":"client","resource_id":7,"status":"update"'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{" + HINT + rb',"data":{"comment":"\ud83d"}}',
+        b"{" + HINT + rb',"data":{"comment":"\udc00 \ud83d\u0041"}}',
+        b"{" + HINT + b',"data":{"comment":"two\nlines\tand a \x01"}}',
+        b"{" + HINT + b',"data":{"spent":NaN,"paid":Infinity,"balance":-Infinity}}',
+        b"{" + HINT + b',"data":{"name":"' + "Ольга".encode("cp1251") + b'"}}',
+        b"{" + HINT + b',"data":{"name":"\xff\xfe\xed\xa0\x80"}}',
+        b"\xef\xbb\xbf{" + HINT + b',"data":{}}',
+        b"\xef\xbb\xbf[{" + HINT + b',"data":{"name":"\xd0"}}]',
+        b"{" + HINT + b',"data":{"spent":' + b"9" * 5_000 + b"}}",
+        b"{" + HINT + b',"data":{"spent":1e999999999}}',
+        b"{" + HINT + rb',"data":{"\ud83d":1}}',
+    ],
+)
+def test_what_is_wrong_in_data_costs_no_hint(body: bytes) -> None:
+    heard = parse_hooks(body)
+    assert (heard.hints, heard.ignored) == ((Hint(4001, "client", 7, "update"),), 0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 60_000,
+        b"{" + HINT + b',"data":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
+        b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+        b"\xef\xbb\xbf" + b"[" * 30_000 + b"]" * 30_000,
+        b"\xef\xbb\xbf",
+        b"{" + HINT,
+        b"NaN",
+        b"9" * 60_000,
+        b"\x00\xff",
+    ],
+)
+def test_what_is_no_hook_stays_none_however_it_is_built(body: bytes) -> None:
+    with pytest.raises(NotAHook):
+        parse_hooks(body)
+
+
+def test_a_schedule_is_told_by_its_member_of_staff_and_a_loyalty_card_is_heard_and_ignored() -> None:
+    body = b'{"company_id":1,"resource":"schedule","resource_id":77,"status":"update","data":[]}'
+    assert parse_hooks(body).hints == (Hint(1, "schedule", 0, "update"),)
+    assert LISTS["schedule"][0] == "schedules"
+    card = b'{"company_id":1,"resource":"loyalty_card","resource_id":77,"status":"update","data":[]}'
+    assert (parse_hooks(card).hints, parse_hooks(card).ignored) == ((), 1)
+
+
+def test_every_resource_that_may_be_told_is_looked_at_when_hints_were_lost() -> None:
+    assert {LISTS[one][0] if one in LISTS else one for one in ALL} == set(STREAMS) - {"companies"}
+
+
 def test_that_something_was_deleted_is_not_forgotten_whatever_comes_after_it() -> None:
     told = [Hint(1, "record", 5, status) for status in ("update", "delete", "create", "update")]
     assert one_of_each(iter(told)) == {(1, "record", 5): ("delete", 4)}
@@ -80,7 +136,7 @@ SETTING = st.fixed_dictionaries(
     {},
     optional={
         "urls": URLS | st.none() | st.just("") | URLS.map(lambda urls: {str(n): url for n, url in enumerate(urls)}),
-        "active": FLAG, "client": FLAG, "good": FLAG, "something_new": FLAG | st.text(max_size=3),
+        "active": FLAG, "self_sending": FLAG, "client": FLAG, "good": FLAG, "something_new": FLAG | st.text(max_size=3),
     },
 )  # fmt: skip
 
@@ -98,10 +154,25 @@ def test_no_other_address_and_no_other_flag_is_lost(setting: dict[str, Any]) -> 
     assert subscribe.installed(wanted, ADDRESS, FLAGS) == wanted
     gone = subscribe.removed(wanted, ADDRESS)
     assert subscribe.urls_of(gone) == others
-    kept = {key: value for key, value in setting.items() if key not in ("urls", "active", *FLAGS)}
+    assert (wanted["self_sending"], now.self_sending) == (1, True)
+    kept = {key: value for key, value in setting.items() if key not in ("urls", "active", "self_sending", *FLAGS)}
     assert kept.items() <= wanted.items()
     assert {key: value for key, value in gone.items() if key != "urls"} == {k: v for k, v in wanted.items() if k != "urls"}
     assert subscribe.lost(wanted, wanted, ADDRESS) == (0, ())
+
+
+@pytest.mark.parametrize(("value", "told", "works"), [(0, False, False), ("1", True, True), (None, None, True)])
+def test_webhooks_without_the_users_own_edits_do_not_work(value: object, told: bool | None, works: bool) -> None:
+    setting = {**subscribe.installed({}, ADDRESS, FLAGS), "self_sending": value}
+    found = subscribe.judged(setting, ADDRESS, FLAGS)
+    assert (found.self_sending, found.works) == (told, works)
+
+
+def test_a_server_that_does_not_know_self_sending_lost_nothing() -> None:
+    wanted = subscribe.installed({}, ADDRESS, FLAGS)
+    shown = {key: value for key, value in wanted.items() if key != "self_sending"}
+    assert subscribe.lost(wanted, shown, ADDRESS) == (0, ())
+    assert subscribe.lost(wanted, {**shown, "self_sending": 0}, ADDRESS) == (0, ("self_sending",))
 
 
 def test_what_is_missing_afterwards_is_counted_and_nothing_shows_the_secret() -> None:

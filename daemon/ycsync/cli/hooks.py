@@ -25,8 +25,9 @@ One object:
   ok         true: the webhooks of all these salons come here (exit code 0)
   url        our address, its secret hidden
   salons     company, installed, active, others (addresses of others), old (ours with another secret), off (flags that are
-             needed and not set), error (null: none; then these are null), silent_s (seconds since a webhook of the salon
-             came last; null: none ever did)
+             needed and not set), self_sending (false: changes by the token's own user are not told; null: not said),
+             error (null: none; then these are null), silent_s (seconds since a webhook of the salon came last; null: none
+             ever did)
 New keys may be added; none is renamed or removed."""
 
 
@@ -66,7 +67,7 @@ def install(company: CompaniesOption = None, config: ConfigOption = None) -> int
     async def act(api: Api, one: int) -> Told:
         before = await subscribe.read(api, one)
         now = subscribe.judged(before, address, flags)
-        if now.works and not now.old:
+        if now.works and not now.old and now.self_sending:
             return Told(one, now, note="was so already")
         wanted = subscribe.installed(before, address, flags)
         after = await subscribe.write(api, one, wanted, address, there=True)
@@ -197,6 +198,8 @@ def _print(one: Told, address: Address, *, heard: bool = False) -> None:
         parts.append("switched off")
     if now.installed and now.off:
         parts.append(f"without {', '.join(now.off)}")
+    if now.installed and now.self_sending is False:
+        parts.append("without what the user of the token changes (self_sending 0): `ycsync hooks install` sets it")
     if now.old:
         parts.append(f"{now.old} with an older secret")
     if now.others:

@@ -1,7 +1,8 @@
 """What does the body of a webhook tell: which things changed, in which salon? Nothing else of it is kept.
 
 Documented is `{company_id, resource, resource_id, status, data}` (YCLIENTS API, "Webhooks"); `data` may be partial, so it is
-not looked at. The life of the application comes as `{salon_id, application_id, event, partner_token}`.
+not looked at, and what is wrong in its texts and numbers costs no hint. The life of the application comes as
+`{salon_id, application_id, event, partner_token}`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ycsync.model.payload import Unreadable, read_leniently
 from ycsync.model.values import FieldError, as_id
 
 CREATE, UPDATE, DELETE = "create", "update", "delete"
@@ -32,6 +34,7 @@ _RESOURCES: Final[Mapping[str, str]] = MappingProxyType(
         "company": "company",
         "salon": "company",
         "good": "good",
+        "schedule": "schedule",  # resource_id is the member of staff, data is []
         "finance_operation": _FINANCE_OPERATION,
         "finances_operation": _FINANCE_OPERATION,
     }
@@ -75,7 +78,7 @@ def parse_hooks(body: bytes) -> Heard:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError):
-        raise NotAHook("the body is not JSON") from None
+        value = _read_again(body)
     if not isinstance(value, (dict, list)):
         raise NotAHook("the body must be an object")
     found = [_read(one) for one in (value if isinstance(value, list) else [value])]
@@ -84,6 +87,14 @@ def parse_hooks(body: bytes) -> Heard:
         tuple(one for one in found if isinstance(one, Ended)),
         found.count(None),
     )
+
+
+def _read_again(body: bytes) -> Any:
+    """Read what strict JSON refuses: half an emoji, a raw line break, NaN, a BOM, bytes of cp1251. Raises NotAHook."""
+    try:
+        return read_leniently(body)
+    except Unreadable:
+        raise NotAHook("the body is not JSON") from None
 
 
 def _read(value: Any) -> Hint | Ended | None:

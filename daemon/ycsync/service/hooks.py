@@ -28,7 +28,7 @@ MOST_MISSED = 20_000  # hints that could not be kept, in memory
 RETRY_S = 1.0
 UNKNOWN_S = 60.0  # between two looks for a salon that nobody knows
 # What is looked at in a salon of which too many hints were missed.
-ALL = ("records", "clients", "service", "staff", "good", "goods_operation", "finance_operation")
+ALL = ("records", "clients", "service", "staff", "good", "goods_operation", "finance_operation", "schedule")
 Told = dict[tuple[int, str, int], tuple[str, int]]
 _log = get_logger(__name__)
 

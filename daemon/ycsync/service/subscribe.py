@@ -19,6 +19,7 @@ from ycsync.errors import UsageError, YcsyncError
 MOST_URLS: Final = 10
 TRIES: Final = 3
 HIDDEN: Final = "***"
+SELF_SENDING: Final = "self_sending"  # 0: the user who installs the webhooks gets none of what they change themselves
 Setting = dict[str, Any]
 _FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "companies": ("salon",),
@@ -27,6 +28,7 @@ _FLAGS: Final[Mapping[str, tuple[str, ...]]] = {
     "clients": ("client",),
     "records": ("record",),
     "goods": ("good",),
+    "schedules": ("master",),  # there is no flag of its own
     "goods_operations": tuple(f"goods_operations_{kind}" for kind in ("sale", "receipt", "consumable", "stolen", "move")),
     "transactions": ("finances_operation",),
 }
@@ -40,7 +42,8 @@ class NotSubscribed(YcsyncError):
 class Subscription:
     """How a salon's webhooks are set.
 
-    `old`: addresses of ours with another secret; `off`: flags that we need and that are not set.
+    `old`: addresses of ours with another secret; `off`: flags that we need and that are not set. `self_sending`: changes by the
+    user of the token are told too; None: YCLIENTS does not say.
     """
 
     installed: bool
@@ -48,11 +51,12 @@ class Subscription:
     others: int
     old: int = 0
     off: tuple[str, ...] = ()
+    self_sending: bool | None = None
 
     @property
     def works(self) -> bool:
         """Do the webhooks that are wanted come here?"""
-        return self.installed and self.active and not self.off
+        return self.installed and self.active and not self.off and self.self_sending is not False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,7 @@ def judged(setting: Setting, address: Address, flags: tuple[str, ...]) -> Subscr
     return Subscription(
         installed, is_on(setting.get("active")), len(urls) - len(ours), len(ours) - installed,
         tuple(flag for flag in flags if not is_on(setting.get(flag))),
+        None if setting.get(SELF_SENDING) is None else is_on(setting[SELF_SENDING]),
     )  # fmt: skip
 
 
@@ -115,7 +120,7 @@ def installed(setting: Setting, address: Address, flags: tuple[str, ...]) -> Set
         raise UsageError(
             f"{MOST_URLS} addresses are there already, and YCLIENTS takes no more: take one out in YCLIENTS, then again."
         )
-    return {**setting, **dict.fromkeys(flags, 1), "active": 1, "urls": [*before, address.url, *after]}
+    return {**setting, **dict.fromkeys(flags, 1), SELF_SENDING: 1, "active": 1, "urls": [*before, address.url, *after]}
 
 
 def removed(setting: Setting, address: Address) -> Setting:
@@ -127,7 +132,9 @@ def lost(wanted: Setting, found: Setting, address: Address) -> tuple[int, tuple[
     """What should be there and is not: so many addresses of others, and flags that were set."""
     urls = set(urls_of(found))
     gone = [url for url in urls_of(wanted) if url not in urls and not address.is_ours(url)]
-    flags = [key for key, value in wanted.items() if key != "urls" and is_on(value) and not is_on(found.get(key))]
+    # A server that does not know `self_sending` leaves it out: then nothing that was set is lost.
+    known = [key for key in wanted if key != "urls" and (key != SELF_SENDING or SELF_SENDING in found)]
+    flags = [key for key in known if is_on(wanted[key]) and not is_on(found.get(key))]
     return len(gone), tuple(sorted(flags))
 
 

@@ -19,7 +19,7 @@ from .rows import Payload
 
 TIMEOUT_S = 15.0
 _SHAKEN = 0.2  # the delay varies by this share of it
-_FLAGS = {"company": "salon", "staff": "master", "finance_operation": "finances_operation"}
+_FLAGS = {"company": "salon", "staff": "master", "schedule": "master", "finance_operation": "finances_operation"}
 _TOLD = ("id", "last_change_date", "deleted")
 
 
@@ -53,7 +53,8 @@ class Delivery:
         if self._session is None or not _on(settings.get("active")) or not _on(settings.get(_FLAGS.get(resource, resource))):
             return
         data = {key: row[key] for key in _TOLD if key in row}
-        body = {"company_id": company, "resource": resource, "resource_id": row_id, "status": status, "data": data}
+        told: Any = [] if resource == "schedule" else data
+        body = {"company_id": company, "resource": resource, "resource_id": row_id, "status": status, "data": told}
         for url in settings.get("urls") or ():
             if self._rng.random() < self.options.hook_loss:
                 self.answers["lost"] += 1

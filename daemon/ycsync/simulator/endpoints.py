@@ -225,7 +225,7 @@ class Endpoints:
         urls = body.get("urls") or []
         if not isinstance(urls, list) or len(urls) > 10:
             raise _invalid("urls", "не больше 10 адресов")
-        salon.hooks = {"active": 0, **body, "urls": urls}  # what is left out is lost
+        salon.hooks = {"active": 0, "self_sending": 0, **body, "urls": urls}  # what is left out is lost
         return answers.single(salon.hooks, status=201)
 
     # -- clients ----------------------------------------------------------------------------------------
@@ -373,7 +373,8 @@ class Endpoints:
         salon = self._salon(call)
         record_id = call.numbers[1]
         if record_id not in salon.records:
-            return answers.refusal(404, answers.NOT_FOUND)
+            gone = None if self._options.deleted_as_404 else salon.gone_record(record_id)
+            return answers.refusal(404, answers.NOT_FOUND) if gone is None else answers.single(gone)
         finance, consumables = call.flag("include_finance_transactions"), call.flag("include_consumables")
         return answers.single(salon.served_record(record_id, finance=finance, consumables=consumables))
 

@@ -93,6 +93,7 @@ class Options:
     minute           the minute's window: "sliding", or "fixed" from its first request on
     rate_headers     answers say X-RateLimit-Limit, -Remaining and -Reset, of the minute, as it is when a request arrives
     others           requests a minute that other clients send, evenly, out of each address's (or token's) limit
+    deleted_as_404   GET /record of a visit that is gone from every list is 404, not 200 with `deleted: true`
     count_refused    a page of more rows than this is refused with the status `refuse_with`, 400 or 422; 0: none is
     """
 
@@ -140,6 +141,7 @@ class Options:
     ledger_cap: int = 100
     schedule_days: int = 366
     schedule_names: bool = True
+    deleted_as_404: bool = False
     hook_delay: float = 5.0
     hook_loss: float = 0.0
     hook_double: float = 0.0

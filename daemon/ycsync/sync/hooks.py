@@ -2,7 +2,7 @@
 
 Clients are fetched by their ids, many with one request. Visits come with a delta, one request for any number of them, and what
 stands in lists with its list: those streams are made due, and remember it until a batch that began afterwards succeeded. What
-was not found is deleted only when a read of it says 404 and the same endpoint shows a row that is there.
+was not found is deleted only when a read of it says `deleted: true`, or 404 while the same endpoint shows a row that is there.
 
 A hint is taken off with the commit of what it told, unless it was told again meanwhile.
 """
@@ -21,7 +21,9 @@ from ycsync.api import endpoints as ep
 from ycsync.errors import AccessDenied, NotFound, Rejected, Transient
 from ycsync.logs import HOOKS_UNCONFIRMED, emit, get_logger
 from ycsync.model import CompanyId, Parsed, parse_clients, parse_records
+from ycsync.model.payload import Unreadable, read_leniently
 from ycsync.model.times import zone_key
+from ycsync.model.values import FieldError, as_bool
 from ycsync.plan.cursor import Cursor
 from ycsync.store.database import Connection
 from ycsync.store.hooks import Nudge, Pending, StreamNow
@@ -46,6 +48,7 @@ LISTS: dict[str, tuple[str, float]] = {
     "staff": ("staff", 10.0),
     "company": ("companies", 60.0),
     "good": ("goods", 10.0),
+    "schedule": ("schedules", 10.0),
     "goods_operation": ("goods_operations", 10.0),
     "finance_operation": ("transactions", 10.0),
     # Of these too many hints came to be kept one by one.
@@ -219,6 +222,8 @@ class HooksBatch:
                 self._unconfirmed(table, 1, "it may not be read alone")
             else:
                 self._there(table, page, parse(CompanyId(batch.company), page.rows), one, found)
+                if found.works and one.resource_id in living and _says_deleted(page):
+                    found.missing[one.resource_id] = asked_at
         if found.missing and not (found.works or await self._works(table, request, parse, list(found.missing))):
             self._unconfirmed(table, len(found.missing), "the endpoint does not show what is there either")
             found.missing.clear()
@@ -297,6 +302,15 @@ class HooksBatch:
         """To be looked at one by one, in so many seconds."""
         if hints:
             await self.hooks.keep(self.batch.company, hints, seconds)
+
+
+def _says_deleted(page: Page) -> bool:
+    """Does an answer for one row say that it is deleted? Its other fields may be gone, so that no row can be made of it."""
+    try:
+        payload = read_leniently(page.rows[0])
+        return isinstance(payload, dict) and as_bool(payload.get("deleted"), "deleted")
+    except (Unreadable, FieldError):
+        return False
 
 
 def _stream(hint: Pending) -> str:
