@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from ycsync.config import STREAMS
+from ycsync.model.odd import ODD_FIELDS
 from ycsync.model.streams import DECLARED
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -132,6 +133,12 @@ class Metrics:
             "ycsync_batch_duration_seconds", "How long batches took.", ("stream",), buckets=_BATCH_SECONDS, registry=registry
         )
         self._rows = Counter("ycsync_rows", "Rows, by what became of them.", ("stream", "effect"), registry=registry)
+        self._odd = Counter(
+            "ycsync_odd_values",
+            "Rows stored with a value that could not be read: its column is null, the payload keeps it.",
+            ("stream", "field"),
+            registry=registry,
+        )
         self._database_s = Histogram(
             "ycsync_database_duration_seconds",
             "How long the database was used at a time: waiting for a connection, and a statement or a transaction.",
@@ -170,6 +177,8 @@ class Metrics:
                 self._batches.labels(stream, outcome)
             for effect in EFFECTS:
                 self._rows.labels(stream, effect)
+        for stream, name in ODD_FIELDS:
+            self._odd.labels(stream, name)
 
     def request(self, endpoint: str, outcome: str, seconds: float) -> None:
         """One request went as it did."""
@@ -188,10 +197,12 @@ class Metrics:
         rows: Mapping[str, int],
         reread: int = 0,
         waited: Iterable[float] = (),
+        odd: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         """One batch ended; `rows`: effect (inserted, changed, deleted, quarantined) -> how many; `reread`: pages.
 
-        `waited`: how long each hint of a webhook waited that it answered.
+        `waited`: how long each hint of a webhook waited that it answered. `odd`: (stream, field) -> rows with an unreadable
+        value.
         """
         for waited_s in waited:
             self._hook_s.observe(waited_s)
@@ -201,6 +212,8 @@ class Metrics:
         self._reread.labels(stream).inc(reread)
         for effect, count in rows.items():
             self._rows.labels(stream, effect).inc(count)
+        for (of, name), count in (odd or {}).items():
+            self._odd.labels(of, name).inc(count)
 
     def hook(self, result: str, count: int = 1) -> None:
         """So many webhooks came; `result`: one of HOOK_RESULTS."""

@@ -70,7 +70,7 @@ def test_status_json_is_stable(config: Path, database_url: str) -> None:
     assert result.exit_code == 0
     assert list(document) == [
         "ok", "as_of", "preset", "services", "requests", "paused", "hints", "own_presets", "gone", "erased",
-        "quarantined", "last_hour", "streams",
+        "quarantined", "odd", "last_hour", "streams",
     ]  # fmt: skip
     assert document["last_hour"] == {"batches": 10, "failed": 0, "requests": 200, "errors": 0, "throttled": 0, "working": 0}
     assert document["requests"] == {

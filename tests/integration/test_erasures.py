@@ -80,12 +80,17 @@ async def test_whatever_comes_of_an_erased_client_nothing_is_stored_and_nothing_
         another = next(
             one for one, row in salon.records.items() if row["client"] and row["client"]["id"] != victim and not row["deleted"]
         )
-        bad = salon.add_record(client_id=victim, attendance=1, comment=WORDS[5], length="long", seance_length="long")
+        bad = salon.add_record(client_id=victim, attendance=1, comment=WORDS[5])
+        dates: dict[int, dict[str, Any]] = {
+            one: {key: salon.records[one][key] for key in ("date", "datetime")} for one in (bad, mine[1])
+        }
+        no_date: dict[str, Any] = {"date": "no date", "datetime": "no date"}
+        salon.change_record(bad, **no_date)
         await house.companies()
         await house.cycle(SALON)
         assert len(await traces(house, victim)) > 10
         assert any(entity == str(bad) for _, entity, _, _ in await house.quarantined())
-        salon.change_record(bad, length=3600, seance_length=3600)
+        salon.change_record(bad, **dates[bad])
 
         first = await erase_client(house.database, SALON, victim)
         assert first.rows["clients"] == 1
@@ -109,12 +114,12 @@ async def test_whatever_comes_of_an_erased_client_nothing_is_stored_and_nothing_
 
         async def spoil() -> None:
             salon.change_client(victim, visits="many")
-            salon.change_record(mine[1], length="long", seance_length="long")
+            salon.change_record(mine[1], **no_date)
             salon.change_record(mine[2], id=0, comment=WORDS[5])
 
         async def mend() -> None:
             salon.change_client(victim, visits=3)
-            salon.change_record(mine[1], length=3600, seance_length=3600)
+            salon.change_record(mine[1], **dates[mine[1]])
             salon.change_record(mine[2], id=mine[2])
 
         for what in (force, change, night, move, spoil, force, mend, force):

@@ -192,7 +192,7 @@ async def test_a_visit_that_its_endpoint_calls_deleted_is_deleted(database_url: 
         whole, thin = list(salon.records)[:2]
         for one in (whole, thin):
             salon.purge_record(one)
-        salon._gone_records[thin] = {"id": thin, "deleted": True}
+        salon.bookings.gone[thin].extra = {"date": None, "datetime": ""}
         for one in (whole, thin):
             await hooked.until(f"select deleted_at is not null from yclients.records where id = {one}", True)
         await hooked.settled()
@@ -223,7 +223,9 @@ async def test_a_schedule_hook_makes_the_schedules_due(database_url: str) -> Non
             "where stream = 'schedules'"
         )
         staff, day = next(iter(salon.staff)), str(salon.today())
-        salon.set_day(staff, day, [("07:00", "08:15")])
+        salon.ledger.put_day(staff, day, [("07:00", "08:15")])
+        assert salon.tell is not None
+        salon.tell(4001, salon.hooks, "schedule", staff, "update", {})
         hours = f"select slots->0->>'to' from yclients.schedules where staff_id = {staff} and date = '{day}'"
         await hooked.until(hours, "08:15")
 
@@ -231,7 +233,7 @@ async def test_a_schedule_hook_makes_the_schedules_due(database_url: str) -> Non
 async def test_the_users_own_edits_are_told_with_self_sending(database_url: str) -> None:
     async with open_hooked(database_url) as hooked:
         client = next(iter(hooked.salon.clients))
-        hooked.salon.own_edits = True
+        hooked.sim.delivery.own_edits = True
         hooked.salon.hooks["self_sending"] = 1
         hooked.salon.change_client(client, comment="by the owner")
         await hooked.until(f"select comment from yclients.clients where id = {client}", "by the owner")
@@ -239,7 +241,7 @@ async def test_the_users_own_edits_are_told_with_self_sending(database_url: str)
         hooked.salon.hooks["self_sending"] = 0
         before = dict(hooked.sim.delivery.answers)
         hooked.salon.change_client(client, comment="not told")
-        hooked.salon.own_edits = False
+        hooked.sim.delivery.own_edits = False
         hooked.salon.change_client(client, card="7")
         await hooked.until(f"select card from yclients.clients where id = {client}", "7")
         await hooked.settled()

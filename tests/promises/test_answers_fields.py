@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from structlog.typing import FilteringBoundLogger
 
 from support.agree import of_turns
 from support.cases import tried
 from support.house import assert_equal, encode, expected_rows
 from support.turns import Turns, open_turns
 from support.wrong import FIELDS, VALUES, spoiled
+from ycsync import logs
+from ycsync.cli.wording import held
 from ycsync.model import CompanyId, Parsed, parse_clients, parse_records
+from ycsync.model.odd import ODD_FIELDS
+from ycsync.scheduler import runner
+from ycsync.service.standing import as_json, judge
 from ycsync.simulator import Salon
 from ycsync.simulator.lists import category_payload, service_payload, staff_payload
+from ycsync.store.report import Report
 
 FIRST = 5_000_000_000  # ids beyond 32 bits
 
@@ -58,6 +67,16 @@ def put(salon: Salon, table: str, good: dict[str, Any], *, wrong: bool) -> None:
             getattr(salon, table)[number] = payload
 
 
+def odd_fields(rows: dict[tuple[int, str], dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """(stream, field) -> rows, of the salon 4001, as the database counts them."""
+    return {
+        (stream, field): counted["rows"]
+        for (company, stream), row in rows.items()
+        for field, counted in json.loads(row["odd"]).items()
+        if company == 4001
+    }
+
+
 async def open_quarantine(turns: Turns) -> int:
     return sum(1 for *_, resolved in await turns.house.quarantined() if not resolved)
 
@@ -71,7 +90,12 @@ async def test_wrong_values_in_rows_with_pages(database_url: str, table: str) ->
         await turns.turn()
         await assert_equal(turns.sim, turns.house)
         kept = await open_quarantine(turns)
-        assert kept == rejected(turns, salon, table) > 50
+        assert kept == rejected(turns, salon, table) > 20
+        placing = ("id:", "row:", "starts_at:") if table == "records" else ("id:", "row:")
+        assert all(reason.startswith(placing) for *_, reason, _ in await turns.house.quarantined())
+        assert {field for stream, field in odd_fields(await turns.rows()) if stream == table} == {
+            field for stream, field in ODD_FIELDS if stream == table
+        }
         (await of_turns(turns)).agree(True)
         assert {key: row["failures"] for key, row in (await turns.rows()).items() if row["failures"]} == {}
         # The same again: nothing is kept twice.
@@ -142,16 +166,66 @@ def as_dict(options: Any) -> dict[str, Any]:
 async def test_a_bad_row_that_is_deleted_in_the_salon_is_settled_by_the_next_whole_reading(database_url: str) -> None:
     async with open_turns(database_url, clients=30, visits=30) as turns:
         salon = turns.sim.world.salons[4001]
-        client = next(iter(salon.clients))
-        salon.change_client(client, birth_date="no date")
+        record = next(iter(salon.records))
+        salon.change_record(record, date="no date", datetime="")
         await turns.turn()
         assert await open_quarantine(turns) == 1
-        salon.delete_client(client)
+        salon.purge_record(record)
         await a_while_ago(turns)
         turns.house.tomorrow_night()
+        await turns.house.afresh(4001, "records")
         await turns.turn()
         await assert_equal(turns.sim, turns.house)
         assert await open_quarantine(turns) == 0
+
+
+async def test_an_odd_value_keeps_no_row_away_and_is_counted_everywhere(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[tuple[str, object, object]] = []
+
+    def listen(log: FilteringBoundLogger, event: logs.Event, /, **keys: object) -> None:
+        if event is logs.ROW_ODD:
+            said.append((str(keys["stream"]), keys["fields"], keys["count"]))
+
+    monkeypatch.setattr(runner, "emit", listen)
+    async with open_turns(database_url, clients=30, visits=30, odd=False) as turns:
+        salon = turns.sim.world.salons[4001]
+        await turns.turn()
+        before = odd_fields(await turns.rows())
+        first, second, third = list(salon.clients)[:3]
+        for client in (first, second):
+            salon.change_client(client, birth_date="no date", discount="much", name="Anna")
+        record = next(iter(salon.records))
+        salon.change_record(record, services=[{"id": 5, "title": "x", "cost": "much"}])
+        said.clear()
+        await turns.turn()
+        assert sorted(said) == [("clients", "birth_date 2, discount 2", 4), ("records", "services.cost 1", 1)]
+        assert await open_quarantine(turns) == 0
+        stored = (await turns.house.stored("clients", 4001))[first]
+        assert (stored["name"], stored["birth_date"], stored["discount"]) == ("Anna", None, None)
+        assert json.loads(stored["raw"])["birth_date"] == "no date"
+        counted = Counter(before)
+        counted.update({("clients", "birth_date"): 2, ("clients", "discount"): 2, ("records", "services.cost"): 1})
+        # Read again as it was it is not counted again; a row that changed is.
+        await turns.house.afresh(4001, "clients")
+        await turns.turn()
+        assert odd_fields(await turns.rows()) == counted
+        salon.change_client(third, birth_date="32.01.1990")
+        await turns.turn()
+        counted["clients", "birth_date"] += 1
+        assert odd_fields(await turns.rows()) == counted
+        standing = await Report(turns.house.database).standing("default")
+        judged = judge(standing, turns.house.settings)
+        told = as_json(standing, judged, turns.house.settings)["odd"]
+        assert {(one["stream"], one["field"]): one["rows"] for one in told} == counted
+        assert {one["company"] for one in told} == {4001}
+        lines = held(standing, judged)
+        rows = counted["clients", "birth_date"]
+        assert f"unread    clients.birth_date of {rows} rows: null in the table, `raw` keeps the value" in lines
+        metrics = turns.overview.metrics.text().decode()
+        for (stream, field), count in counted.items():
+            assert f'ycsync_odd_values_total{{field="{field}",stream="{stream}"}} {count}.0' in metrics
 
 
 async def test_a_page_that_is_spoiled_once_heals(database_url: str, kind: str) -> None:

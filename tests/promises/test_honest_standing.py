@@ -134,13 +134,14 @@ async def test_a_pass_that_was_asked_for_from_the_beginning_is_not_complete_befo
 async def test_rows_in_quarantine_do_not_pass_the_verification(database_url: str) -> None:
     async with open_turns(database_url, **SALON) as turns:
         salon = turns.sim.world.salons[4001]
-        client = next(iter(salon.clients))
-        salon.change_client(client, birth_date="no date")
+        record = next(iter(salon.records))
+        date = salon.records[record]["date"]
+        salon.change_record(record, date="no date")
         await turns.turn()
         voices = await of_turns(turns)
         voices.agree(True)
         assert voices.verified is False
-        salon.change_client(client, birth_date="1990-05-01")
+        salon.change_record(record, date=date)
         await turns.turn()
         voices = await of_turns(turns)
         voices.agree(True)

@@ -96,6 +96,8 @@ def test_a_wrong_value_costs_at_most_its_own_row(stream: str) -> None:
             raws.append(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass"))
     neighbours = [json.dumps({**good, key: number}).encode() for number in (1, 2)]
     parsed = parse_declared(declared, [neighbours[0], *raws, neighbours[1]], ZONE)
+    placing = {"id", "row", *(field.column for field in declared.fields if field.needed)}
+    assert {reject.reason.partition(":")[0] for reject in parsed.rejects} <= placing
     stored = {row.id // 100_000 if stream == "schedules" else row.id for row in parsed.rows}
     assert {1, 2} <= stored
     assert len(stored) + len(parsed.rejects) >= parsed.seen - 2 * len(VALUES)  # wrong ids may be right ones, or equal
@@ -110,7 +112,6 @@ def test_a_wrong_value_costs_at_most_its_own_row(stream: str) -> None:
         (GOODS, "good_id"),
         (GOODS_OPERATIONS, "create_date"),
         (TRANSACTIONS, "date"),
-        (TRANSACTIONS, "amount"),
         (SCHEDULES, "date"),
     ],
 )
@@ -121,3 +122,28 @@ def test_a_row_without_what_it_needs_goes_to_quarantine_whole(stream: Any, missi
     assert not parsed.rows
     (reject,) = parsed.rejects
     assert json.loads(reject.payload) == good
+
+
+def test_what_does_not_place_a_row_is_null_when_it_cannot_be_read() -> None:
+    good = json.loads((SAMPLES / "transactions.json").read_text("utf-8"))["data"][0]
+    odd = {"amount": "many", "account": "x", "comment": ["x"], "last_change_date": "x", "deleted": "perhaps"}
+    (row,) = parse_declared(TRANSACTIONS, [json.dumps({**good, **odd}).encode()], ZONE).rows
+    assert (row.amount, row.account_id, row.account, row.comment, row.changed_at, row.deleted) == (
+        None,
+        None,
+        "",
+        "",
+        None,
+        False,
+    )
+    assert row.odd == ("account_id", "account", "amount", "comment", "changed_at", "deleted")
+    assert json.loads(row.raw)["amount"] == "many"
+    del good["amount"]
+    (row,) = parse_declared(TRANSACTIONS, [json.dumps(good).encode()], ZONE).rows
+    assert (row.amount, row.odd) == (None, ())
+
+
+def test_only_what_places_a_row_is_needed() -> None:
+    for stream in DECLARED.values():
+        placing = {"staff_id", stream.dated} if callable(stream.key) else {stream.dated} - {None}
+        assert {field.column for field in stream.fields if field.needed} == placing

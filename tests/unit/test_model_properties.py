@@ -200,7 +200,17 @@ def _assert_clean(value: Any) -> None:
             _assert_clean(item)
 
 
-_SMALL = {"sex_id", "importance_id", "attendance", "duration_s", "visit_count", "weight", "position"}
+_SMALL = {
+    "birth_month",
+    "birth_day",
+    "sex_id",
+    "importance_id",
+    "attendance",
+    "duration_s",
+    "visit_count",
+    "weight",
+    "position",
+}
 
 
 def _assert_storable(row: Any) -> None:
@@ -225,13 +235,18 @@ def _assert_storable(row: Any) -> None:
         else:
             assert isinstance(value, tuple)
             for line in value:
-                _assert_storable(line)
+                if field.name == "odd":
+                    assert re.fullmatch(r"[a-z_.]+", line)
+                else:
+                    _assert_storable(line)
 
 
 def _assert_fits(reject: Reject) -> None:
     _assert_jsonb(reject.payload)
     # The field, and one of our own reasons: no value can be part of it.
     assert re.fullmatch(r"[a-z_.]+: [a-zA-Z '0-9,-]+", reject.reason)
+    # Only what places a row keeps it from being stored.
+    assert reject.reason.startswith(("id:", "row:", "starts_at:"))
     if reject.entity_id is not None:
         assert 0 < len(reject.entity_id) <= 64
         _assert_clean(reject.entity_id)

@@ -1,4 +1,4 @@
-"""A wrong value in any field that the model reads: is each row read or rejected, with a reason that quotes nothing?
+"""A wrong value in any field that the model reads: is each row read, and rejected only where it cannot be placed?
 
 The fields are taken from the model itself, so that one that is added is tried as well.
 """
@@ -24,6 +24,7 @@ from ycsync.model import (
     parse_services,
     parse_staff,
 )
+from ycsync.model.odd import ODD_FIELDS
 from ycsync.model.page import RawEntity
 
 COMPANY = CompanyId(4001)
@@ -44,6 +45,7 @@ ROWS = {
     "huge id": b'{"id":' + b"9" * 5000 + b"}", "id with exponent": b'{"id":1e400}',
 }  # fmt: skip
 FILES = {"service_categories": "service-categories"}
+PLACING = {"id", "date", "datetime"}  # what places a row: its id, and a record's visit date
 
 
 def good_row(table: str) -> dict[str, Any]:
@@ -71,13 +73,31 @@ def test_a_wrong_value_costs_at_most_its_own_row(table: str) -> None:
     stored = {row.id for row in parsed.rows}
     rejected = {reject.entity_id for reject in parsed.rejects}
     for field, number, _ in cases:
-        if field != "id":
+        if field not in PLACING:
+            assert number in stored, (field, number)
+        elif field != "id":
             assert number in stored or str(number) in rejected, (field, number)
+    assert {reject.reason.partition(":")[0] for reject in parsed.rejects} <= {"id", "row", "starts_at"}
     assert len(stored) + len(parsed.rejects) >= parsed.seen - len(VALUES)  # wrong ids may be right ones, or equal
     for reject in parsed.rejects:
         assert SECRET not in reject.reason
         json.loads(reject.payload)
         assert "\\u0000" not in reject.payload.replace("\\\\", "")
+
+
+@pytest.mark.parametrize("table", list(PARSERS))
+def test_what_a_row_calls_odd_is_empty_in_it(table: str) -> None:
+    empty = (None, "", (), "[]", False)
+    odd: set[str] = set()
+    for row in PARSERS[table]([raw for _, _, raw in wrong_rows(table, good_row(table), 10_000)]).rows:
+        for column in row.odd:
+            odd.add(column)
+            if "." not in column and column not in ("active", "services"):  # those are true, and what is left of the list
+                assert getattr(row, column) in empty, column
+    stream, prefix = ("services", f"{table}.") if table == "service_categories" else (table, "")
+    assert {(stream, f"{prefix}{column}") for column in odd} == {
+        one for one in ODD_FIELDS if one[0] == stream and one[1].startswith(prefix) and (prefix or "categories." not in one[1])
+    }
 
 
 @pytest.mark.parametrize("table", list(PARSERS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from ycsync.cli.output import number, span
@@ -14,6 +15,7 @@ from ycsync.store.report import Standing
 
 TITLE_LENGTH = 28
 MOST_SALONS = 10
+MOST_ODD = 10
 _SAYS_WHERE = re.compile(r"(salon \d+, )?[a-z_]+: ")
 
 
@@ -109,7 +111,23 @@ def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
         if one.row.quarantined:
             rows = "row is" if one.row.quarantined == 1 else "rows are"
             lines.append(f"quarantine  {name(one)}, {one.row.stream}: {number(one.row.quarantined)} {rows} not in the table")
-    return lines
+    return [*lines, *_odd(judged)]
+
+
+def _odd(judged: Sequence[view.Judged]) -> list[str]:
+    """Values that could not be read, a line for each field over all salons."""
+    rows: Counter[tuple[str, str]] = Counter()
+    salons: Counter[tuple[str, str]] = Counter()
+    for one in judged:
+        for odd in one.row.odd:
+            rows[one.row.stream, odd.field] += odd.rows
+            salons[one.row.stream, odd.field] += 1
+    return [
+        f"unread    {stream}.{field} of {number(count)} row{'' if count == 1 else 's'}"
+        + (f" in {number(salons[stream, field])} salons" if salons[stream, field] > 1 else "")
+        + ": null in the table, `raw` keeps the value"
+        for (stream, field), count in rows.most_common(MOST_ODD)
+    ]
 
 
 def about_service(info: dict[str, object], settings: Settings) -> list[str]:

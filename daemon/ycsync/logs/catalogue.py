@@ -54,6 +54,7 @@ KEYS: Final[Mapping[str, str]] = MappingProxyType(
         "exception": "the kinds of the exceptions, the outermost first",
         "expected": "rows that the stream should have",
         "failed": "batches that failed since the last such line",
+        "fields": "which fields, each with how many rows",
         "file": "the configuration's path",
         "folder": "where the private PostgreSQL lies",
         "frames": "where in the program, the innermost first",
@@ -193,6 +194,12 @@ ROW_QUARANTINED = Event(
     "row.quarantined", "warning", "rows cannot be stored whole; they are kept in the table `quarantine`", ("reason", "count"),
     "Look at them there; mend them in YCLIENTS and they leave it by themselves. A form that is new: please report it.",
 )  # fmt: skip
+ROW_ODD = Event(
+    "row.odd",
+    "info",
+    "values could not be read: their columns are null, `raw` keeps them; `ycsync status` counts them by field",
+    ("fields", "count"),
+)
 SWEEP_STOPPED = Event(
     "sweep.stopped", "error", "a sweep would delete too much: it stopped and asks", ("would_delete", "of", "remedy"),
     "Look in YCLIENTS whether so much is gone. If so: `ycsync sync --confirm-deletions`. If not: the user's rights.",

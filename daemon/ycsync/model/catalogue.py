@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ycsync.model.ids import CompanyId, ServiceCategoryId, ServiceId, StaffId, UserId
+from ycsync.model.lenient import Lenient
 from ycsync.model.page import RawEntity, decoder_for, parse_page
 from ycsync.model.rows import Company, Parsed, Service, ServiceCategory, Staff
-from ycsync.model.times import as_instant, zone_name
-from ycsync.model.values import as_bool, as_int, as_money, as_object, as_optional_id, as_text
+from ycsync.model.times import zone_name
 
 
 class _RawCompany(RawEntity):
@@ -76,64 +76,72 @@ def parse_staff(company: CompanyId, raws: Sequence[bytes]) -> Parsed[Staff]:
 
 
 def _company(entity: int, payload: _RawCompany, text: str) -> Company:
+    read = Lenient()
     zone = zone_name(payload.timezone_name, payload.timezone)
     return Company(
         id=CompanyId(entity),
-        title=as_text(payload.title, "title"),
+        title=read.text(payload.title, "title"),
         timezone=zone or "UTC",
         timezone_known=zone is not None,
-        currency=as_text(payload.currency_short_title, "currency"),
-        active=as_bool(payload.active, "active", default=True),
-        changed_at=as_instant(payload.last_change_date, "changed_at"),
-        deleted=as_bool(payload.deleted, "deleted"),
+        currency=read.text(payload.currency_short_title, "currency"),
+        active=read.flag(payload.active, "active", default=True),
+        changed_at=read.instant(payload.last_change_date, "changed_at"),
+        deleted=read.flag(payload.deleted, "deleted"),
         raw=text,
+        odd=read.odd,
     )
 
 
 def _service_category(entity: int, payload: _RawServiceCategory, text: str) -> ServiceCategory:
+    read = Lenient()
     return ServiceCategory(
         id=ServiceCategoryId(entity),
-        title=as_text(payload.title, "title"),
-        weight=as_int(payload.weight, "weight"),
-        changed_at=as_instant(payload.last_change_date, "changed_at"),
-        deleted=as_bool(payload.deleted, "deleted"),
+        title=read.text(payload.title, "title"),
+        weight=read.integer(payload.weight, "weight"),
+        changed_at=read.instant(payload.last_change_date, "changed_at"),
+        deleted=read.flag(payload.deleted, "deleted"),
         raw=text,
+        odd=read.odd,
     )
 
 
 def _service(entity: int, payload: _RawService, text: str) -> Service:
-    category = as_optional_id(payload.category_id, "category_id")
+    read = Lenient()
+    category = read.id(payload.category_id, "category_id")
     return Service(
         id=ServiceId(entity),
         category_id=None if category is None else ServiceCategoryId(category),
-        title=as_text(payload.title, "title"),
-        booking_title=as_text(payload.booking_title, "booking_title"),
-        price_min=as_money(payload.price_min, "price_min"),
-        price_max=as_money(payload.price_max, "price_max"),
-        duration_s=as_int(payload.duration, "duration_s"),
-        discount=as_money(payload.discount, "discount"),
-        active=as_bool(payload.active, "active", default=True),
-        comment=as_text(payload.comment, "comment"),
-        weight=as_int(payload.weight, "weight"),
-        changed_at=as_instant(payload.last_change_date, "changed_at"),
-        deleted=as_bool(payload.deleted, "deleted"),
+        title=read.text(payload.title, "title"),
+        booking_title=read.text(payload.booking_title, "booking_title"),
+        price_min=read.money(payload.price_min, "price_min"),
+        price_max=read.money(payload.price_max, "price_max"),
+        duration_s=read.integer(payload.duration, "duration_s"),
+        discount=read.money(payload.discount, "discount"),
+        active=read.flag(payload.active, "active", default=True),
+        comment=read.text(payload.comment, "comment"),
+        weight=read.integer(payload.weight, "weight"),
+        changed_at=read.instant(payload.last_change_date, "changed_at"),
+        deleted=read.flag(payload.deleted, "deleted"),
         raw=text,
+        odd=read.odd,
     )
 
 
 def _master(entity: int, payload: _RawStaff, text: str) -> Staff:
-    user = as_optional_id(payload.user_id, "user_id")
-    position = as_object(payload.position, "position_title").get("title")
+    read = Lenient()
+    user = read.id(payload.user_id, "user_id")
+    position = read.object(payload.position, "position_title").get("title")
     return Staff(
         id=StaffId(entity),
-        name=as_text(payload.name, "name"),
-        specialization=as_text(payload.specialization, "specialization"),
-        position_title=as_text(position, "position_title") or None,
-        fired=as_bool(payload.fired, "fired"),
-        hidden=as_bool(payload.hidden, "hidden"),
+        name=read.text(payload.name, "name"),
+        specialization=read.text(payload.specialization, "specialization"),
+        position_title=read.text(position, "position_title") or None,
+        fired=read.flag(payload.fired, "fired"),
+        hidden=read.flag(payload.hidden, "hidden"),
         user_id=None if user is None else UserId(user),
-        weight=as_int(payload.weight, "weight"),
-        changed_at=as_instant(payload.last_change_date, "changed_at"),
-        deleted=as_int(payload.status, "status") == 1,
+        weight=read.integer(payload.weight, "weight"),
+        changed_at=read.instant(payload.last_change_date, "changed_at"),
+        deleted=read.integer(payload.status, "deleted") == 1,
         raw=text,
+        odd=read.odd,
     )

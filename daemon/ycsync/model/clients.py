@@ -14,11 +14,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from ycsync.model.ids import ClientId, CompanyId
+from ycsync.model.lenient import Lenient
 from ycsync.model.page import RawEntity, decoder_for, parse_page
 from ycsync.model.phones import normalise_phone
 from ycsync.model.rows import Client, Parsed
-from ycsync.model.times import as_day, as_instant, local_zone
-from ycsync.model.values import FieldError, as_int, as_money, as_text
+from ycsync.model.times import NO_BIRTHDAY, as_birthday, local_zone
+from ycsync.model.values import FieldError
 
 _NO_LIST = (b"null", b"{}", b"false", b'""', b"0")
 
@@ -59,43 +60,48 @@ def parse_clients(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo | No
 
 
 def _client(entity: int, payload: _RawClient, text: str, zone: tzinfo) -> Client:
+    read = Lenient()
     local = local_zone(zone, payload.last_change_date, payload.first_visit_date, payload.last_visit_date)
-    phone_raw = as_text(payload.phone, "phone")
+    phone_raw = read.text(payload.phone, "phone")
     phone, masked = normalise_phone(phone_raw)
-    email = as_text(payload.email, "email")
+    email = read.text(payload.email, "email")
     spent = payload.sold_amount if payload.spent is None else payload.spent
+    birthday = read.read(as_birthday, payload.birth_date, "birth_date", NO_BIRTHDAY)
     visits = payload.visits_count if payload.visits is None else payload.visits
     return Client(
         id=ClientId(entity),
-        name=as_text(payload.name, "name"),
-        surname=as_text(payload.surname, "surname"),
-        patronymic=as_text(payload.patronymic, "patronymic"),
+        name=read.text(payload.name, "name"),
+        surname=read.text(payload.surname, "surname"),
+        patronymic=read.text(payload.patronymic, "patronymic"),
         phone=phone,
         phone_raw=phone_raw,
         phone_masked=masked,
         email=email,
         email_masked="*" in email,  # no address holds one; without the contacts right the API hides letters behind them
-        sex_id=as_int(payload.sex_id, "sex_id"),
-        birth_date=as_day(payload.birth_date, "birth_date"),
-        discount=as_money(payload.discount, "discount"),
-        importance_id=as_int(payload.importance_id, "importance_id"),
-        card=as_text(payload.card, "card"),
-        comment=as_text(payload.comment, "comment"),
-        categories=_categories(bytes(payload.categories)),
-        spent=as_money(spent, "spent"),
-        balance=as_money(payload.balance, "balance"),
-        visit_count=as_int(visits, "visit_count"),
-        first_visit_at=as_instant(payload.first_visit_date, "first_visit_at", local),
-        last_visit_at=as_instant(payload.last_visit_date, "last_visit_at", local),
-        changed_at=as_instant(payload.last_change_date, "changed_at", local),
+        sex_id=read.integer(payload.sex_id, "sex_id"),
+        birth_date=birthday.date,
+        birth_month=birthday.month,
+        birth_day=birthday.day,
+        discount=read.money(payload.discount, "discount"),
+        importance_id=read.integer(payload.importance_id, "importance_id"),
+        card=read.text(payload.card, "card"),
+        comment=read.text(payload.comment, "comment"),
+        categories=read.read(_categories, bytes(payload.categories), "categories", "[]"),
+        spent=read.money(spent, "spent"),
+        balance=read.money(payload.balance, "balance"),
+        visit_count=read.integer(visits, "visit_count"),
+        first_visit_at=read.instant(payload.first_visit_date, "first_visit_at", local),
+        last_visit_at=read.instant(payload.last_visit_date, "last_visit_at", local),
+        changed_at=read.instant(payload.last_change_date, "changed_at", local),
         raw=text,
+        odd=read.odd,
     )
 
 
-def _categories(raw: bytes) -> str:
+def _categories(raw: bytes, field: str) -> str:
     """The list as JSON text; it is a part of a payload that jsonb is known to accept."""
     if raw[:1] == b"[":
         return raw.decode()
     if raw in _NO_LIST:
         return "[]"
-    raise FieldError("categories: not a list")
+    raise FieldError(f"{field}: not a list")

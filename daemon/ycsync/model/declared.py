@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ycsync.model.lenient import Lenient
 from ycsync.model.page import parse_page
 from ycsync.model.payload import encode
 from ycsync.model.rows import Parsed
@@ -37,10 +38,11 @@ class Paging(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One type of column: PostgreSQL's name for it, and how a value of the API becomes one."""
+    """One type of column: PostgreSQL's name for it, how a value becomes one, and what an unreadable value becomes."""
 
     sql: str
     read: Reader
+    empty: Any = None
 
 
 def _json(value: Any, field: str, _zone: tzinfo) -> str:
@@ -48,20 +50,20 @@ def _json(value: Any, field: str, _zone: tzinfo) -> str:
 
 
 ID: Final = Kind("bigint", lambda value, field, _zone: as_optional_id(value, field))
-TEXT: Final = Kind("text", lambda value, field, _zone: as_text(value, field))
+TEXT: Final = Kind("text", lambda value, field, _zone: as_text(value, field), "")
 INTEGER: Final = Kind("integer", lambda value, field, _zone: as_int(value, field))
 MONEY: Final = Kind("numeric", lambda value, field, _zone: as_money(value, field))
-FLAG: Final = Kind("boolean", lambda value, field, _zone: as_bool(value, field))
+FLAG: Final = Kind("boolean", lambda value, field, _zone: as_bool(value, field), False)
 DAY: Final = Kind("date", lambda value, field, _zone: as_day(value, field))
 INSTANT: Final = Kind("timestamptz", as_instant)
-JSON: Final = Kind("jsonb", _json)
+JSON: Final = Kind("jsonb", _json, "[]")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One column. `at`: where it stands in the payload, `good.id` inside of another; the first that says something counts.
 
-    `needed`: a row without it goes to quarantine.
+    `needed`: it places the row (its id, the date that windows filter by), so a row without it goes to quarantine.
     """
 
     column: str
@@ -74,15 +76,33 @@ class Field:
         """Where it is looked for."""
         return self.at or (self.column,)
 
-    def of(self, payload: Payload, zone: tzinfo) -> Any:
-        """The column's value. Raises FieldError."""
-        for path in self.paths:
-            if not is_empty(value := _at(payload, path)):
-                break
-        found = self.kind.read(value, self.column, zone)
+    def of(self, payload: Payload, zone: tzinfo, read: Lenient) -> Any:
+        """The column's value; an unreadable one is noted in `read`. Raises FieldError where the column is needed."""
+        try:
+            found = self.kind.read(self._value(payload), self.column, zone)
+        except FieldError:
+            if self.needed:
+                raise
+            read.note(self.column)
+            return self.kind.empty
         if self.needed and found is None:
             raise FieldError(f"{self.column}: missing")
         return found
+
+    def _value(self, payload: Payload) -> Any:
+        """The first place that says something. Raises FieldError where only places that cannot be read might."""
+        problem: FieldError | None = None
+        for path in self.paths:
+            try:
+                value = _at(payload, path)
+            except FieldError as error:
+                problem = error
+                continue
+            if not is_empty(value):
+                return value
+        if problem is not None:
+            raise problem
+        return None
 
 
 def _at(payload: Payload, path: str) -> Any:
@@ -132,7 +152,7 @@ _decoder: Final = msgspec.json.Decoder(dict[str, Any], float_hook=Decimal)
 @cache
 def _row_type(stream: Declared) -> Any:
     """A frozen row with the columns; `day`, its day in the salon, is what windows filter by."""
-    names = ["id", *(name for name, _ in stream.columns), "changed_at", "deleted", "raw", "day"]
+    names = ["id", *(name for name, _ in stream.columns), "changed_at", "deleted", "raw", "day", "odd"]
     return dataclasses.make_dataclass(stream.name, names, frozen=True, slots=True)
 
 
@@ -141,9 +161,10 @@ def parse_declared(stream: Declared, raws: Sequence[bytes], zone: tzinfo = UTC, 
     make = _row_type(stream)
     stamped = ["last_change_date", *(path for field in stream.fields if field.kind is INSTANT for path in field.paths)]
 
-    def values(payload: Payload) -> dict[str, Any]:
+    def values(payload: Payload, read: Lenient) -> dict[str, Any]:
         place = local(payload)
-        found = {field.column: field.of({**given, **payload} if given else payload, place) for field in stream.fields}
+        payload = {**given, **payload} if given else payload
+        found = {field.column: field.of(payload, place, read) for field in stream.fields}
         return found if stream.derived is None else stream.derived(found)
 
     def local(payload: Payload) -> tzinfo:
@@ -151,21 +172,23 @@ def parse_declared(stream: Declared, raws: Sequence[bytes], zone: tzinfo = UTC, 
 
     def identify(payload: dict[str, Any]) -> Any:
         if callable(stream.key):
-            return stream.key(values(payload))
+            return stream.key(values(payload, Lenient()))
         for name in stream.key:
             if not is_empty(payload.get(name)):
                 return payload[name]
         return None
 
     def build(entity: int, payload: dict[str, Any], text: str) -> Any:
-        found, place = values(payload), local(payload)
+        read = Lenient()
+        found, place = values(payload, read), local(payload)
         return make(
             id=entity,
             **found,
-            changed_at=as_instant(payload.get("last_change_date"), "changed_at", place),
-            deleted=as_bool(payload.get("deleted"), "deleted"),
+            changed_at=read.instant(payload.get("last_change_date"), "changed_at", place),
+            deleted=read.flag(payload.get("deleted"), "deleted"),
             raw=text,
             day=None if stream.dated is None else _day(found[stream.dated], place),
+            odd=read.odd,
         )
 
     return parse_page(raws, _decoder, build, identify)

@@ -13,20 +13,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ycsync.model.ids import ActivityId, ClientId, CompanyId, RecordId, ServiceId, StaffId, VisitId
+from ycsync.model.lenient import Lenient
 from ycsync.model.page import RawEntity, decoder_for, parse_page
 from ycsync.model.rows import Parsed, Record, RecordService, RecordStatus
-from ycsync.model.times import as_instant, as_session, local_zone
-from ycsync.model.values import (
-    FieldError,
-    add_up,
-    as_bool,
-    as_int,
-    as_money,
-    as_objects,
-    as_optional_id,
-    as_text,
-    is_empty,
-)
+from ycsync.model.times import as_session, local_zone
+from ycsync.model.values import FieldError, add_up, is_empty
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
@@ -71,22 +62,24 @@ def parse_records(company: CompanyId, raws: Sequence[bytes], zone: ZoneInfo) -> 
 
 
 def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Record:
+    """Build a record. Raises FieldError where its date cannot be read: without it the record has no place."""
     local = local_zone(zone, payload.datetime, payload.create_date, payload.last_change_date)
     session = as_session(payload.date, payload.datetime, local)
     if session is None:
         raise FieldError("starts_at: missing")
-    attendance = as_int(payload.attendance, "attendance")
-    status = _STATUS.get(attendance)
-    if status is None:
-        raise FieldError("attendance: not one of -1, 0, 1, 2")
-    deleted = as_bool(payload.deleted, "deleted")
+    read = Lenient()
+    attendance = read.integer(payload.attendance, "attendance")
+    if attendance not in _STATUS:
+        read.note("attendance")
+        attendance = None
+    deleted = read.flag(payload.deleted, "deleted")
     length = payload.length if payload.seance_length is None else payload.seance_length
-    lines = _lines(payload.services)
-    cost = add_up([line.cost for line in lines]) if lines else _ZERO
-    visit = as_optional_id(payload.visit_id, "visit_id")
-    client = _client_id(payload)
-    staff = as_optional_id(payload.staff_id, "staff_id")
-    activity = as_optional_id(payload.activity_id, "activity_id")
+    lines = _lines(payload.services, read)
+    cost = add_up([line.cost for line in lines if line.cost is not None]) if lines else _ZERO
+    visit = read.id(payload.visit_id, "visit_id")
+    client = _client_id(payload, read)
+    staff = read.id(payload.staff_id, "staff_id")
+    activity = read.id(payload.activity_id, "activity_id")
     return Record(
         id=RecordId(entity),
         starts_at=session[0],
@@ -94,71 +87,73 @@ def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Reco
         visit_id=None if visit is None else VisitId(visit),
         client_id=client,
         staff_id=None if staff is None else StaffId(staff),
-        duration_s=as_int(length, "duration_s"),
+        duration_s=read.integer(length, "duration_s"),
         attendance=attendance,
-        status="cancelled" if deleted else status,
-        online=as_bool(payload.online, "online"),
-        comment=as_text(payload.comment, "comment"),
+        status="cancelled" if deleted else _STATUS[attendance],
+        online=read.flag(payload.online, "online"),
+        comment=read.text(payload.comment, "comment"),
         cost=cost,
-        paid=_paid(payload, cost),
+        paid=_paid(payload, cost, read),
         activity_id=None if activity is None else ActivityId(activity),
-        created_at=as_instant(payload.create_date, "created_at", local),
-        changed_at=as_instant(payload.last_change_date, "changed_at", local),
+        created_at=read.instant(payload.create_date, "created_at", local),
+        changed_at=read.instant(payload.last_change_date, "changed_at", local),
         deleted=deleted,
         services=lines,
         raw=text,
+        odd=read.odd,
     )
 
 
-def _client_id(payload: _RawRecord) -> ClientId | None:
+def _client_id(payload: _RawRecord, read: Lenient) -> ClientId | None:
     """A walk-in's `client` is null or `[]`."""
     person = payload.client
     value = person.get("id") if person.__class__ is dict else person
     if is_empty(value):
         value = payload.client_id
-    client = as_optional_id(value, "client_id")
+    client = read.id(value, "client_id")
     return None if client is None else ClientId(client)
 
 
-def _lines(value: Any) -> tuple[RecordService, ...]:
+def _lines(value: Any, read: Lenient) -> tuple[RecordService, ...]:
     if not value:
         return ()
-    return tuple([_line(position, line) for position, line in enumerate(as_objects(value, "services"))])
+    return tuple([_line(position, line, read) for position, line in enumerate(read.objects(value, "services"))])
 
 
-def _line(position: int, line: dict[str, Any]) -> RecordService:
+def _line(position: int, line: dict[str, Any], read: Lenient) -> RecordService:
     get = line.get
-    service = as_optional_id(get("id"), "services.service_id")
-    amount = as_money(get("amount"), "services.amount")
+    service = read.id(get("id"), "services.service_id")
     cost = None
+    missing: Decimal | None = _ZERO  # a line without a cost is free; one whose cost cannot be read may cost anything
     for name in ("cost", "cost_to_pay", "manual_cost"):
-        cost = as_money(get(name), "services.cost")
+        value = get(name)
+        cost = read.money(value, "services.cost")
         if cost is not None:
             break
+        if not is_empty(value):
+            missing = None
     return RecordService(
         position=position,
         service_id=None if service is None else ServiceId(service),
-        title=as_text(get("title"), "services.title"),
-        amount=_ONE if amount is None else amount,
-        unit_cost=as_money(get("cost_per_unit"), "services.unit_cost"),
-        discount=as_money(get("discount"), "services.discount") or _ZERO,
-        cost=_ZERO if cost is None else cost,
-        first_cost=_list_price(get("first_cost")),
+        title=read.text(get("title"), "services.title"),
+        amount=read.money(get("amount"), "services.amount", _ONE),
+        unit_cost=read.money(get("cost_per_unit"), "services.unit_cost"),
+        discount=read.money(get("discount"), "services.discount", _ZERO),
+        cost=missing if cost is None else cost,
+        first_cost=read.money(get("first_cost"), "services.first_cost"),
     )
 
 
-def _list_price(value: Any) -> Decimal | None:
-    """The amount, or None where it is none: no reason to reject the record."""
-    try:
-        return as_money(value, "services.first_cost")
-    except FieldError:
-        return None
+def _paid(payload: _RawRecord, cost: Decimal, read: Lenient) -> Decimal | None:
+    """The sum of the payments if any are listed; else the whole cost or nothing, by `paid_full`.
 
-
-def _paid(payload: _RawRecord, cost: Decimal) -> Decimal:
-    """The sum of the payments if any are listed; else the whole cost or nothing, by `paid_full`."""
+    None where a payment cannot be read: the sum of the others is not what was paid.
+    """
     if payload.finance_transactions:
-        payments = as_objects(payload.finance_transactions, "paid")
+        payments = read.objects(payload.finance_transactions, "paid")
+        amounts = [read.money(payment.get("amount"), "paid", _ZERO) for payment in payments]
+        if "paid" in read.odd:
+            return None
         if payments:
-            return add_up([as_money(payment.get("amount"), "paid") or _ZERO for payment in payments])
+            return add_up([amount for amount in amounts if amount is not None])
     return cost if payload.paid_full in (1, True, "1") else _ZERO

@@ -1,8 +1,8 @@
 """What does one row of each table hold, once the API's JSON has been understood?
 
 Field names are the database's column names. `raw` is the payload as JSON text that PostgreSQL's jsonb
-accepts; `changed_at` is the API's own time of the last change, if it gave one. Instants are aware UTC, money
-is Decimal.
+accepts; `changed_at` is the API's own time of the last change, if it gave one. `odd` names the columns whose
+value could not be read, and so is null. Instants are aware UTC, money is Decimal.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Company:
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
     @property
     def timezone_unknown(self) -> bool:
@@ -60,6 +61,7 @@ class ServiceCategory:
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class Service:
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ class Staff:
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class Client:
     email_masked: bool = False
     sex_id: int | None = None
     birth_date: date | None = None
+    birth_month: int | None = None
+    birth_day: int | None = None
     discount: Decimal | None = None
     importance_id: int | None = None
     card: str = ""
@@ -129,11 +135,12 @@ class Client:
     changed_at: datetime | None = None
     deleted: bool = False
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RecordService:
-    """One service line of a record; `position` counts from 0.
+    """One service line of a record; `position` counts from 0. None: it could not be read.
 
     `cost`: what is to be paid for the whole line in money; `first_cost`: its list price, None where YCLIENTS gives none.
     """
@@ -141,10 +148,10 @@ class RecordService:
     position: int
     service_id: ServiceId | None = None
     title: str = ""
-    amount: Decimal = Decimal(1)
+    amount: Decimal | None = Decimal(1)
     unit_cost: Decimal | None = None
-    discount: Decimal = _ZERO
-    cost: Decimal = _ZERO
+    discount: Decimal | None = _ZERO
+    cost: Decimal | None = _ZERO
     first_cost: Decimal | None = None
 
 
@@ -171,6 +178,7 @@ class Record:
     deleted: bool = False
     services: tuple[RecordService, ...] = ()
     raw: str = "{}"
+    odd: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

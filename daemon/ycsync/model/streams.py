@@ -110,7 +110,7 @@ TRANSACTIONS: Final = Declared(
         Field("expense", TEXT, ("expense.title",)),
         Field("account_id", ID, ("account.id", "account_id")),
         Field("account", TEXT, ("account.title",)),
-        Field("amount", MONEY, needed=True),
+        Field("amount", MONEY),
         Field("comment", TEXT),
         Field("staff_id", ID, ("master.id", "master_id")),
         Field("client_id", ID, ("client.id", "client_id")),

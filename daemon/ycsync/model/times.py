@@ -10,12 +10,20 @@ import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ycsync.model.values import FieldError, is_empty
 
 _NOTHING = ("0000-00-00", "-0001-11-30")
+_ISO_DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[T ].*)?", re.ASCII)
+_RUSSIAN_DAY = re.compile(r"(\d\d?)\.(\d\d?)\.(\d{4})", re.ASCII)
+_UNIX_TIME = re.compile(r"-?\d{1,10}", re.ASCII)
+_MOST_SECONDS = 10**10
+_DAY_S = 86_400
+_FEWEST_SECONDS = 100_000_000  # a smaller Unix time is taken for one only if it is a whole day
+_UNIX_YEARS = range(1901, 2100)  # of a Unix time that may be a birthday: ten digits of a phone are none
+_NO_YEAR = ("0000", "1900")  # how YCLIENTS writes a birthday whose year is not known
 
 UNKNOWN: Final = ZoneInfo.no_cache("UTC")
 """Stands for the time zone of a salon that names none; compared by identity. Its clock is UTC's."""
@@ -76,6 +84,54 @@ def as_day(value: Any, field: str) -> date | None:
     """A calendar day. 1970-01-01 stays: whether it was meant, only the salon knows."""
     text = _text(value, field)
     return None if text is None else _read(text, field).date()
+
+
+class Birthday(NamedTuple):
+    """A birthday. `date` is None where its year is not known."""
+
+    date: date | None
+    month: int | None
+    day: int | None
+
+
+NO_BIRTHDAY = Birthday(None, None, None)
+
+
+def as_birthday(value: Any, field: str) -> Birthday:
+    """A birthday from `1990-05-01`, `01.05.1990` or a Unix time. Raises FieldError.
+
+    The year 1900 or 0000 means that the year is unknown. A Unix time names the day that it is in UTC.
+    1970-01-01 stays: whether it was meant, only the salon knows.
+    """
+    if value.__class__ is int and 0 < abs(value) < _MOST_SECONDS:
+        value = str(value)
+    text = _text(value, field)
+    if text is None:
+        return NO_BIRTHDAY
+    if found := _ISO_DAY.fullmatch(text):
+        year, month, day = found[1], found[2], found[3]
+    elif found := _RUSSIAN_DAY.fullmatch(text):
+        year, month, day = found[3], found[2], found[1]
+    elif _UNIX_TIME.fullmatch(text):
+        return _birthday_of_unix_time(int(text), field)
+    else:
+        raise FieldError(f"{field}: not a date")
+    try:
+        if year in _NO_YEAR:
+            leap = date(2000, int(month), int(day))  # 29 February is a birthday too
+            return Birthday(None, leap.month, leap.day)
+        known = date(int(year), int(month), int(day))
+    except ValueError:
+        raise FieldError(f"{field}: not a date") from None
+    return Birthday(known, known.month, known.day)
+
+
+def _birthday_of_unix_time(seconds: int, field: str) -> Birthday:
+    known = date(1970, 1, 1) + timedelta(days=seconds // _DAY_S)
+    plausible = abs(seconds) >= _FEWEST_SECONDS or seconds % _DAY_S == 0
+    if not plausible or known.year not in _UNIX_YEARS:
+        raise FieldError(f"{field}: not a date")
+    return Birthday(known, known.month, known.day)
 
 
 def as_session(local: Any, stamped: Any, zone: tzinfo) -> tuple[datetime, date] | None:

@@ -159,12 +159,12 @@ def as_object(value: Any, field: str) -> dict[str, Any]:
     raise FieldError(f"{field}: not an object")
 
 
-def as_objects(value: Any, field: str) -> Sequence[dict[str, Any]]:
-    """A list's objects, save empty ones; PHP writes a list with gaps in its keys as `{"0": …, "2": …}`."""
+def listed(value: Any, field: str) -> list[Any]:
+    """A list's items; PHP writes a list with gaps in its keys as `{"0": …, "2": …}`, and any other object is one item."""
     if value.__class__ is dict:
-        value = list(value.values()) if all(key.isdecimal() for key in value) else [value]
-    elif is_empty(value) or value == 0:
-        return ()
+        return list(value.values()) if all(key.isdecimal() for key in value) else [value]
+    if is_empty(value) or value == 0:
+        return []
     if value.__class__ is not list:
         raise FieldError(f"{field}: not a list")
-    return [item for item in (as_object(item, field) for item in value) if item]
+    return value

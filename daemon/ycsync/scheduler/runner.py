@@ -146,6 +146,8 @@ class Runner:
             emit(_log, logs.UNEXPECTED, **claim.log_context(), task="batch", error=exc, exc_info=exc)
             await self._failed(claim, worker, exc, "unexpected", tally, begun)
         finally:
+            if batch is not None and batch.effect.odd:
+                _say_odd(batch)
             if batch_id is not None or (claim.stream == HOOKS and (tally.requests or outcome != "proved")):
                 await self._close(claim, worker, batch, batch_id, outcome, tally, detail, clock.monotonic() - begun)
             elif batch is not None and claim.stream == HOOKS:
@@ -403,6 +405,12 @@ class Runner:
             )  # fmt: skip
 
 
+def _say_odd(batch: Batch) -> None:
+    odd = sorted(batch.effect.odd.items(), key=lambda item: -item[1])
+    fields = ", ".join(f"{name if stream == batch.claim.stream else f'{stream}.{name}'} {rows}" for (stream, name), rows in odd)
+    emit(_log, logs.ROW_ODD, **batch.where, fields=fields, count=sum(rows for _, rows in odd))
+
+
 def _totals(batch: Batch | None, outcome: str, tally: Tally, detail: str | None) -> BatchTotals:
     if batch is None:
         return BatchTotals(outcome, tally.requests, 0, tally.errors, tally.retries, tally.throttled, detail)
@@ -412,7 +420,7 @@ def _totals(batch: Batch | None, outcome: str, tally: Tally, detail: str | None)
     }  # fmt: skip
     return BatchTotals(
         outcome, tally.requests, done.inserted + done.changed + done.deleted, tally.errors, tally.retries, tally.throttled,
-        detail, effects, batch.reread, tuple(batch.waited),
+        detail, effects, batch.reread, tuple(batch.waited), dict(done.odd),
     )  # fmt: skip
 
 

@@ -60,6 +60,7 @@ class Overview:
             rows=totals.effects,
             reread=totals.reread,
             waited=totals.waited,
+            odd=totals.odd,
         )
 
     def update(self, standing: Standing, settings: Settings) -> None:

@@ -41,6 +41,8 @@ One object:
   gone           company, title: salons that YCLIENTS lists no more; what is stored stays, and nothing is asked for them
   erased         company, since: salons that were erased and are not read
   quarantined    rows that could not be stored, open
+  odd            company, stream, field, rows (that were written with a value of this field that could not be read: its column
+                 is null, `raw` keeps it), last_seen
   last_hour      batches (that ended), failed (of them), requests, errors, throttled (theirs), working (batches)
   streams        company (0: the list of salons), title (null: not known), stream,
                  state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s, eta_range_s (two,
@@ -257,6 +259,17 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
         "gone": [{"company": salon.id, "title": salon.title} for salon in gone(standing, settings)],
         "erased": [{"company": company, "since": instant(at)} for company, at in standing.erased.items()],
         "quarantined": sum(one.row.quarantined for one in judged),
+        "odd": [
+            {
+                "company": one.row.company,
+                "stream": one.row.stream,
+                "field": odd.field,
+                "rows": odd.rows,
+                "last_seen": instant(odd.last_seen),
+            }
+            for one in judged
+            for odd in one.row.odd
+        ],
         "last_hour": asdict(standing.hour),
         "streams": [
             {

@@ -77,6 +77,7 @@ class Bookings:
 
     def __init__(self, offset: int) -> None:
         self.rows: dict[int, RecordRow] = {}
+        self.gone: dict[int, RecordRow] = {}  # taken out, as they were
         self.changes = Changes()
         self._offset = offset
         self._shared: dict[int, list[int]] = {}  # visits of several records
@@ -89,11 +90,12 @@ class Bookings:
 
     def add(self, row: RecordRow) -> None:
         self.rows[row.id] = row
+        self.gone.pop(row.id, None)
         self._days.setdefault(row.start // DAY, (set(), set()))[row.deleted].add(row.id)
         self._by_client.setdefault(row.client_id, []).append(row.id)
 
     def remove(self, row: RecordRow) -> None:
-        del self.rows[row.id]
+        self.gone[row.id] = self.rows.pop(row.id)
         day = row.start // DAY
         self._days[day][row.deleted].discard(row.id)
         if not any(self._days[day]):

@@ -29,6 +29,7 @@ class Delivery:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.answers: Counter[str] = Counter()
+        self.own_edits = False  # what changes now is changed by the user of the token, who installed the webhooks
         self._session: aiohttp.ClientSession | None = None
         self._rng = random.Random(f"{options.seed}/hooks")
         self._sending: set[asyncio.Task[None]] = set()
@@ -51,6 +52,8 @@ class Delivery:
     def tell(self, company: int, settings: Payload, resource: str, row_id: int, status: str, row: Payload) -> None:
         """A row of a salon changed."""
         if self._session is None or not _on(settings.get("active")) or not _on(settings.get(_FLAGS.get(resource, resource))):
+            return
+        if self.own_edits and not _on(settings.get("self_sending")):
             return
         data = {key: row[key] for key in _TOLD if key in row}
         told: Any = [] if resource == "schedule" else data

@@ -373,8 +373,10 @@ class Endpoints:
         salon = self._salon(call)
         record_id = call.numbers[1]
         if record_id not in salon.records:
-            gone = None if self._options.deleted_as_404 else salon.gone_record(record_id)
-            return answers.refusal(404, answers.NOT_FOUND) if gone is None else answers.single(gone)
+            row = salon.bookings.gone.get(record_id)
+            if row is None or self._options.deleted_as_404:
+                return answers.refusal(404, answers.NOT_FOUND)
+            return answers.single({**rows.record_payload(row, None, salon.known), **(row.extra or {}), "deleted": True})
         finance, consumables = call.flag("include_finance_transactions"), call.flag("include_consumables")
         return answers.single(salon.served_record(record_id, finance=finance, consumables=consumables))
 

@@ -46,7 +46,6 @@ class Salon:
         self.refuses: set[str] = set()  # endpoints, by their names, that the user of the token has no right to
         self.slow = 0.0  # seconds that each of its answers takes longer than the others'
         self.hooks: Payload = {"urls": [], "active": 0, "self_sending": 0}
-        self.own_edits = False  # what changes now is changed by the user of the token, who installed the webhooks
         self.tell: Callable[[int, Payload, str, int, str, Payload], None] | None = None  # whoever sends its webhooks
         self.services: dict[int, Payload] = {}
         self.service_categories: dict[int, Payload] = {}
@@ -61,7 +60,6 @@ class Salon:
         self._ledger: Ledger | None = None
         self._clients: dict[int, ClientRow] = {}
         self._gone_clients: dict[int, ClientRow] = {}
-        self._gone_records: dict[int, RecordRow | Payload] = {}
         self.bookings = Bookings(offset)
         self._records = self.bookings.rows
         self._client_ids: list[int] = []  # ascending
@@ -124,18 +122,6 @@ class Salon:
         known = row.client_id in self._clients or row.client_id in self._gone_clients
         visit = rows.of_visit(row, self.bookings.of_visit(row), self._options.goods, self._options.bill)
         return rows.record_payload(row, self._client(row.client_id) if known else None, self.known, visit)
-
-    def gone_record(self, record_id: int) -> Payload | None:
-        """A visit that was purged, as GET /record shows it; None: there never was one."""
-        row = self._gone_records.get(record_id)
-        if not isinstance(row, RecordRow):
-            return row
-        return {**rows.record_payload(row, None, self.known), "deleted": True}
-
-    def set_day(self, staff_id: int, day: str, slots: Iterable[tuple[str, str]]) -> None:
-        """A member of staff works at these hours of that day from now on; its webhook names the member."""
-        self.ledger.put_day(staff_id, day, slots)
-        self._tell("schedule", staff_id, "update")
 
     def served_client(self, client_id: int) -> Payload:
         """The card as it goes over the wire: odd types, masked phones."""
@@ -233,8 +219,7 @@ class Salon:
         return client_id
 
     def _tell(self, resource: str, row_id: int, status: str, row: Payload | None = None) -> None:
-        heard = not self.own_edits or str(self.hooks.get("self_sending")) == "1"
-        if self.tell is not None and self.hooks["urls"] and heard:
+        if self.tell is not None and self.hooks["urls"]:
             self.tell(self.id, self.hooks, resource, row_id, status, {"id": row_id} if row is None else row)
 
     def _put_client(self, row: ClientRow) -> None:
@@ -357,7 +342,6 @@ class Salon:
         return record_id
 
     def _put_record(self, row: RecordRow) -> None:
-        self._gone_records.pop(row.id, None)
         self._record_ids.append(row.id)
         self.bookings.add(row)
         self.bookings.changes.note(row.changed, row.id)
@@ -430,7 +414,6 @@ class Salon:
         if row is None:
             return
         self.bookings.remove(row)
-        self._gone_records[record_id] = row
         self._record_ids.remove(record_id)
         self._forget_record(record_id)
         self._tell("record", record_id, "delete")

@@ -23,6 +23,14 @@ returning version
 update @schema.sync_status set held_back = $3, last_error = $3, error_code = 'held_back', error_since = coalesce(error_since, clock_timestamp())
 where company_id = $1 and stream = $2
 
+-- name: count_odd
+-- Rows were written whose value of these fields could not be read. $1 company, $2 stream, $3 when, $4 fields, $5 how many rows.
+update @schema.sync_status set odd = odd || (
+    select jsonb_object_agg(f.field, jsonb_build_object(
+        'rows', coalesce((odd #>> array[f.field, 'rows'])::bigint, 0) + f.rows, 'last_seen', $3::timestamptz))
+    from unnest($4::text[], $5::bigint[]) as f(field, rows))
+where company_id = $1 and stream = $2
+
 -- name: replace_lines
 -- The lines of the records that this page wrote: the old ones go, the new ones come. $1 company, $2 record ids.
 delete from @schema.record_services where company_id = $1 and record_id = any ($2::bigint[])

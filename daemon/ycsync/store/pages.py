@@ -7,6 +7,7 @@ their page is stored.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -78,6 +79,7 @@ class Effect:
     version: int = 0
     untold: int = 0  # rows that were written though they had changed long before the request left
     reasons: list[str] = field(default_factory=list)
+    odd: Counter[tuple[str, str]] = field(default_factory=Counter)  # (stream, field) -> rows written with an unreadable value
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,8 +336,20 @@ class Pages:
             if inserted < len(changed):
                 await connection.execute(self._sql["replace_lines"], company, list(changed))
             await self._write_lines(connection, company, [row for row in rows if row.id in changed])
+        # Only of rows that were written: what comes again as it was is not counted again.
+        odd = Counter(name for row in rows if row.odd and row.id in changed for name in row.odd)
+        if odd:
+            await self._count_odd(connection, company, page, odd, effect)
         effect.inserted += inserted
         effect.changed += len(written) - inserted
+
+    async def _count_odd(self, connection: Connection, company: int, page: PageRows, odd: Counter[str], effect: Effect) -> None:
+        """Add to the stream's counts of values that could not be read, by field."""
+        stream = "services" if page.table == tables.SERVICE_CATEGORIES.name else page.table
+        prefix = "" if stream == page.table else f"{page.table}."
+        named = {f"{prefix}{name}": rows for name, rows in odd.items()}
+        await connection.execute(self._sql["count_odd"], company, stream, page.observed_at, list(named), list(named.values()))
+        effect.odd.update({(stream, name): rows for name, rows in named.items()})
 
     async def _write_lines(self, connection: Connection, company: int, records: Sequence[Record]) -> None:
         lines = [(record.id, line) for record in records for line in record.services]

@@ -15,6 +15,15 @@ from ycsync.store.tables import TABLES
 
 
 @dataclass(frozen=True, slots=True)
+class Odd:
+    """One field of a stream whose value could not be read: in so many rows that were written, the last one when."""
+
+    field: str
+    rows: int
+    last_seen: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class StreamRow:
     """One row of sync_status, with what the batches of a pass that fills tell about its speed."""
 
@@ -38,6 +47,7 @@ class StreamRow:
     spread: float | None = None  # of their seconds a row: the standard deviation as a share of the mean
     quarantined: int = 0
     cadence_s: float | None = None  # how long it may be until the next batch, if longer than the settings say
+    odd: tuple[Odd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +282,7 @@ class Report:
         return Standing(
             now=await connection.fetchval(self._sql["now"]),
             salons=tuple(Salon(**row) for row in listed),
-            streams=tuple(StreamRow(**row) for row in await connection.fetch(self._sql["streams"], since)),
+            streams=tuple(_stream(dict(row)) for row in await connection.fetch(self._sql["streams"], since)),
             usage=Usage(**await _one(connection, self._sql["usage"], egress)),
             workers=tuple(
                 Worker(**{**row, "info": json.loads(row["info"])}) for row in await connection.fetch(self._sql["workers"])
@@ -284,6 +294,14 @@ class Report:
             sharing=tuple((row["one"], row["other"]) for row in await connection.fetch(self._sql["sharing"])),
             erased={row["company"]: row["since"] for row in await connection.fetch(self._sql["erased"])},
         )
+
+
+def _stream(row: Mapping[str, Any]) -> StreamRow:
+    if row["odd"] == "{}":
+        return StreamRow(**{**row, "odd": ()})
+    odd: dict[str, dict[str, Any]] = json.loads(row["odd"])
+    fields = (Odd(name, one["rows"], datetime.fromisoformat(one["last_seen"])) for name, one in odd.items())
+    return StreamRow(**{**row, "odd": tuple(sorted(fields, key=lambda one: (-one.rows, one.field)))})
 
 
 async def _one(connection: Connection, query: str, *args: object) -> Mapping[str, Any]:

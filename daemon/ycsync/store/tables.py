@@ -139,6 +139,8 @@ CLIENTS = Table(
         ("email", "text"),
         ("sex_id", "integer"),
         ("birth_date", "date"),
+        ("birth_month", "smallint"),
+        ("birth_day", "smallint"),
         ("discount", "numeric"),
         ("importance_id", "integer"),
         ("card", "text"),

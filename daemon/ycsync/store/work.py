@@ -110,6 +110,7 @@ class BatchTotals:
     effects: Mapping[str, int] = field(default_factory=dict)  # what became of rows, for the metrics
     reread: int = 0  # pages that were read anew
     waited: tuple[float, ...] = ()  # seconds from a hint to the commit of what it told
+    odd: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (stream, field) -> rows with an unreadable value
 
 
 def this_host() -> str:

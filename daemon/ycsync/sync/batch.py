@@ -194,6 +194,7 @@ class Batch:
         self.effect.deleted += effect.deleted
         self.effect.quarantined += effect.quarantined
         self.effect.untold += effect.untold
+        self.effect.odd.update(effect.odd)
         self.effect.held_back = max(self.effect.held_back, effect.held_back)
         emit(
             _log, PAGE_COMMITTED, **self.where, rows=effect.inserted, changed=effect.changed, deleted=effect.deleted,

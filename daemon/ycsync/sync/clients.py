@@ -20,7 +20,20 @@ from ycsync.sync.pages import PagesBatch
 
 # What clients/search does not tell; a card that is known keeps it.
 NOT_IN_SEARCH = frozenset(
-    ("surname", "patronymic", "sex_id", "birth_date", "importance_id", "card", "comment", "categories", "balance", "changed_at")
+    (
+        "surname",
+        "patronymic",
+        "sex_id",
+        "birth_date",
+        "birth_month",
+        "birth_day",
+        "importance_id",
+        "card",
+        "comment",
+        "categories",
+        "balance",
+        "changed_at",
+    )
 )
 FEWEST, MOST = 20, 40  # rows of the page that is looked at for the count
 _log = get_logger(__name__)
