@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -46,9 +47,9 @@ class Outcome:
     together: list[float]  # all arrivals, the others' too
 
 
-async def play(clock: VirtualClock, server: Budget, **how: object) -> Outcome:
+async def play(clock: VirtualClock, server: Budget, **how: Any) -> Outcome:
     """Two processes with work waiting, 250 ms an answer."""
-    fleet = Fleet(clock, 5, 200, up=(0.125, 0.125), down=(0.125, 0.125), server=server, **how)  # type: ignore[arg-type]
+    fleet = Fleet(clock, 5, 200, up=(0.125, 0.125), down=(0.125, 0.125), server=server, **how)
     begun, ended = MEASURED
     await fleet.run(2, ended + 1.0)
     return Outcome(

@@ -28,9 +28,11 @@ from ycsync.service.gauges import spread
 from ycsync.service.standing import State as Judgement
 
 TOLD = Told(
-    tuple(StreamState(stream, {"fresh": 1}, (1.0, 2.0, 3.0, 4.0)) for stream in STREAMS), (1, 2),
-    server=(200, 40, 12.0), others=30,
-)  # fmt: skip
+    tuple(StreamState(stream, {"fresh": 1}, (1.0, 2.0, 3.0, 4.0)) for stream in STREAMS),
+    (1, 2),
+    server=(200, 40, 12.0),
+    others=30,
+)
 STATE = State(
     told=TOLD, age_s=0.5, preset=(4, 160), api=(5, 200), ready=True, database=True, reload=True, loaded_at=1.0,
 )  # fmt: skip

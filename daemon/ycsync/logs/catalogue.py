@@ -168,10 +168,12 @@ LIMIT_DOUBLED = Event(
     "Give them one name, or an address to each (`yclients.local_address`), and restart them.",
 )  # fmt: skip
 LIMIT_SHARED = Event(
-    "limit.shared", "warning", "YCLIENTS counts more requests than ycsync sends: others use the limit too, and ycsync leaves "
-    "them what they use", ("egress", "others", "leaves"),
+    "limit.shared",
+    "warning",
+    "YCLIENTS counts more requests than ycsync sends: others use the limit too, and ycsync leaves them what they use",
+    ("egress", "others", "leaves"),
     "Nothing, if you know the other program. Else: who sends from this address, or with this partner token?",
-)  # fmt: skip
+)
 LIMIT_THROTTLED = Event(
     "limit.throttled", "warning", "the server said too many requests: everybody on this address waits, then goes slower",
     ("status", "wait_s"),
