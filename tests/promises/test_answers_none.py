@@ -8,8 +8,9 @@ import pytest
 
 from support.agree import of_turns
 from support.cases import tried
-from support.house import assert_equal
+from support.house import assert_equal, follow, open_house
 from support.turns import Turns, open_turns
+from ycsync.simulator import Options, Simulator
 from ycsync.simulator.report import Seen
 
 NEWER = "streams: {schedules: 1h, goods: 1h, goods_operations: 1h, transactions: 1h}"
@@ -120,3 +121,13 @@ async def test_a_server_that_shows_empty_lists_is_asked_twice_each_time(database
             assert len([seen for seen in asked(turns) if "/records/4001" in seen.path]) == 3
             turns.sim.heal()
         (await of_turns(turns)).agree(True)
+
+
+@pytest.mark.parametrize("size", [0, 20])
+async def test_a_command_calls_none_no_error(database_url: str, size: int) -> None:
+    options = Options(clients=size, visits=2 * size, per_second=0, per_minute=0, empty_as_404=True)
+    async with Simulator(options) as sim, open_house(sim.url, database_url) as house:
+        for _ in range(2):
+            outcome = await follow(sim, database_url)
+            assert outcome.complete, outcome.problems
+        assert await house.database.fetchval("select sum(errors) from yclients.sync_batches") == 0

@@ -87,6 +87,7 @@ class ClientsBatch(PagesBatch[Client]):
         try:
             page, parsed = await batch.read(ep.clients(batch.company, ask, None), self.parse)
         except NotFound:  # beyond the end; or the list is no more, which the next reading finds out
+            batch.tally.errors -= 1  # an answer that was asked for
             return only_changes and batch.done > 0
         if page.total is None or page.total < ask.start + parsed.seen:
             return only_changes  # no count, or none that can be right: the ids tell, once
