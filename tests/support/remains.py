@@ -79,7 +79,8 @@ def wrong(row: asyncpg.Record, rows: int, workers: set[int], *, first: bool) -> 
         "live without a proof": live
         and (row["last_success_at"] is None or (cursor.since is None and row["stream"] != "companies")),
         "proved, but not live": not live and row["last_success_at"] is not None and first,
-        "a cursor without a version": (row["text"] is None) != (row["version"] == 0),
+        # The version alone moves too: when the claim of a worker that died is given to another.
+        "a cursor without a version": row["text"] is not None and row["version"] == 0,
         "new with a cursor": row["phase"] == "new" and row["text"] is not None and cursor.since is not None,
         "done is not the rows": live and not cursor.busy and row["stream"] == "clients" and row["done"] > rows,
         "done is more than expected": row["expected"] is not None and row["done"] > row["expected"],
@@ -113,7 +114,7 @@ def versions(rows: Rows) -> dict[str, dict[int, tuple[Any, ...]]]:
         for entity, row in parsed.items():
             values = tuple(plain(name, getattr(row, name)) for name, _ in TABLES[table].columns)
             lines = [
-                (one.position, one.service_id, one.title, one.amount, one.unit_cost, one.discount, one.cost)
+                (one.position, one.service_id, one.title, one.amount, one.unit_cost, one.discount, one.cost, one.first_cost)
                 for one in getattr(row, "services", ())
             ]
             out[table][entity] = (row.deleted, values, lines if table == "records" else [])

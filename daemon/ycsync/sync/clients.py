@@ -35,13 +35,13 @@ NOT_IN_SEARCH = frozenset(
         "changed_at",
     )
 )
-FEWEST, MOST = 20, 40  # rows of the page that is looked at for the count
+FEWEST, MOST = 10, 20  # rows of the page that is looked at for the count: no more than the API gives unasked
 _log = get_logger(__name__)
 
 
 def last_page(known: int) -> Ask:
     """The page on which a list of so many rows ends, of a size that leaves room for rows that came and that went."""
-    size = max(range(FEWEST, MOST), key=lambda size: min(known % size, size - known % size))
+    size = max(range(FEWEST, MOST + 1), key=lambda size: min(known % size, size - known % size))
     return Ask(known // size + 1, size)
 
 
