@@ -181,7 +181,7 @@ async def test_what_is_in_quarantine_is_counted_with_the_rest(database_url: str)
     async with open_salon(database_url, clients=80, visits=10) as (sim, house):
         salon = sim.world.salons[SALON]
         bad, gone = list(salon.clients)[5:7]
-        salon.change_client(bad, id="none")  # all else may be odd, and is stored
+        salon.change_client(bad, id=0)  # all else may be odd, and is stored
         await house.companies()
         await house.cycle(SALON)
         assert len(await house.live("clients", SALON)) == 79
