@@ -177,19 +177,6 @@ async def test_a_count_that_is_none_costs_one_reading_of_the_ids(database_url: s
         await assert_equal(sim, house)
 
 
-async def test_what_is_in_quarantine_is_counted_with_the_rest(database_url: str) -> None:
-    async with open_salon(database_url, clients=80, visits=10) as (sim, house):
-        salon = sim.world.salons[SALON]
-        bad, gone = list(salon.clients)[5:7]
-        salon.change_client(bad, id=0)  # all else may be odd, and is stored
-        await house.companies()
-        await house.cycle(SALON)
-        assert len(await house.live("clients", SALON)) == 79
-        salon.delete_client(gone)
-        await asked(house)
-        assert gone not in await house.live("clients", SALON)
-
-
 async def test_goods_that_were_deleted_are_gone_after_a_second_sync(database_url: str) -> None:
     extra = "streams: {goods: 24h}"
     async with open_salon(database_url, extra, clients=30, visits=300) as (sim, house):
