@@ -20,7 +20,7 @@ from limitlog import (
     densest,
     granting,
 )
-from ycsync.limiter import Lease, Limiter, Rates
+from ycsync.limiter import MARGIN_S, Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
 
@@ -37,6 +37,17 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def clock(database_url: str, database: Database) -> AsyncIterator[VirtualClock]:
     async with VirtualClock.open(database_url) as clock:
         yield clock
+
+
+async def test_a_dead_process_frees_a_window_after_its_lease(database: Database) -> None:
+    """The server may have counted its last request as late as that."""
+    async with granting(database, 1, 1, timeout_s=5.0) as limiter:
+        lease = await limiter.acquire(1)
+        taken = await database.fetch(
+            f"select kind, extract(epoch from free_at - $1)::float8 as held_s from {SCHEMA}.limiter_slots", lease.granted_at
+        )
+        held_s = {row["kind"]: row["held_s"] for row in taken}
+        assert held_s == {1: 5.0 + MARGIN_S + 1, 60: 5.0 + MARGIN_S + 60}
 
 
 # --- the promise: never over the limit as the server counts it ----------------------------------------------------------

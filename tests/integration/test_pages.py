@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from ycsync.errors import DatabaseUnavailable, Fenced
-from ycsync.model import Client, ClientId, Record, RecordId, RecordService, Reject, Service, ServiceId
+from ycsync.model import Client, ClientId, Company, CompanyId, Record, RecordId, RecordService, Reject, Service, ServiceId
 from ycsync.store.database import Database, connect
 from ycsync.store.migrate import migrate
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows, Pages, Swept
@@ -332,6 +332,12 @@ async def test_a_row_that_a_later_page_shows_unchanged_is_not_missing(store: Sto
     assert await live(store) == set(range(1, 51))
 
 
+async def test_an_older_page_does_not_find_what_a_sweep_missed(store: Store) -> None:
+    await fill(store)
+    await store.put("clients", sweep_page(*range(1, 50), minutes=5))
+    assert (await store.put("clients", clients(client(50), minutes=4), end_of_sweep=WHOLE)).deleted == 1
+
+
 async def test_what_an_earlier_sweep_missed_counts_no_more(store: Store) -> None:
     await fill(store)
     await store.put("clients", sweep_page(*range(1, 30), minutes=5))
@@ -346,6 +352,34 @@ async def test_a_row_changed_after_the_sweep_looked_is_not_deleted(store: Store)
     assert (await store.put("clients", end_of_sweep=WHOLE)).deleted == 0
 
 
+async def test_a_reading_settles_what_it_did_not_show_again(store: Store) -> None:
+    for entity, minutes in (("5", 3), ("6", 9)):
+        await store.put("clients", clients(rejects=(Reject(entity, "name: not a text", "{}"),), minutes=minutes))
+    await store.put("clients", end_of_sweep=replace(WHOLE, settled=at(6)))
+    left = await store.database.fetch("select entity_id from yclients.quarantine where resolved_at is null")
+    assert [row["entity_id"] for row in left] == ["6"]
+
+
+async def test_a_list_of_salons_misses_none_that_is_newer(store: Store) -> None:
+    await Work(store.database).ensure([0], ["companies"])
+    salons = [PageRows("companies", [Company(CompanyId(n))], (), at(minutes)) for n, minutes in ((1, 0), (2, 6))]
+    for minutes, left in ((5, {1, 2}), (7, {1})):
+        listed = EndOfSweep((), 0.1, salons=(1,), observed_at=at(minutes))
+        advance = replace(store.advance("companies"), company=0)
+        store.version = (await store.pages.commit(advance, salons, end_of_sweep=listed)).version
+        salons = []
+        assert await store.pages.salons() == left
+
+
+@pytest.mark.parametrize("by", ["ids", "dates"])
+async def test_a_page_misses_no_row_that_is_newer_than_it(store: Store, by: str) -> None:
+    table, row = ("clients", client(5)) if by == "ids" else ("records", record(5))
+    await store.put(table, PageRows(table, [row], (), at(6)))
+    for minutes, missed in ((5, False), (6, False), (7, True)):
+        await store.put(table, PageRows(table, [], (), at(minutes), Swept((), by)))
+        assert await store.pages.doubted(SALON, table) is missed
+
+
 async def test_a_row_seen_while_a_sweep_missed_it_stays(store: Store, database_url: str) -> None:
     """Neither commit sees the other: only the instants of the two requests tell which of them is right."""
     await fill(store)
@@ -357,7 +391,7 @@ async def test_a_row_seen_while_a_sweep_missed_it_stays(store: Store, database_u
         assert not sweep.done()
         await release()
         store.version = (await sweep).version
-    await store.put("clients", end_of_sweep=WHOLE)
+    assert (await store.put("clients", end_of_sweep=WHOLE)).deleted == 1
     assert await live(store) == set(range(1, 51)) - {49}
 
 

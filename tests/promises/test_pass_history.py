@@ -91,6 +91,18 @@ async def test_visits_outside_the_far_dates(events: Events, undated: Literal["al
     desk.check("records")
 
 
+async def test_visits_that_no_dates_show_are_said_once(events: Events) -> None:
+    """The list without dates counts more than any dates show: nothing is read again for it, and no claim waits for it."""
+    desk = opened(2600, undated="all")
+    (odd,) = some(desk, 1)
+    odd.at, odd.traceless = datetime(9999, 12, 31, 10), True  # the desk asks no claim to hold it
+    await desk.until_proved("records")
+    (said,) = [said for said in events if "assumption" in said]
+    assert (said["assumption"], said["got"]) == ("every visit lies between the far dates", 1)
+    assert "not read" in said["action"]
+    assert desk.wrong("records") == [f"records {odd.id} of {odd.at}: missing"]
+
+
 @pytest.mark.parametrize("visits", [300, 2600])
 async def test_a_row_outside_what_was_asked_stays(visits: int) -> None:
     """A reading says nothing of dates that it did not ask for, so what is stored of them is not gone."""

@@ -13,6 +13,7 @@ from support.salons import COMPANY, RECHECK_DAYS, Habits, Row, Shop
 from ycsync.api import Page, Request, Tally
 from ycsync.config import parse_settings
 from ycsync.errors import ApiError, Fenced, NotFound, Transient
+from ycsync.model.times import zone_key
 from ycsync.store.moved import VisitToCheck
 from ycsync.store.pages import Advance, Effect, EndOfSweep, PageRows
 from ycsync.store.work import Claim
@@ -296,7 +297,8 @@ class Desk:
     ) -> bool:
         """One batch, perhaps ended in the middle of anything; was the stream proved?"""
         version, cursor, phase = self.cursors.get(stream, (0, None, "new"))
-        claim = Claim(COMPANY, stream, phase, None, 0, cursor, version, 0, None, None, False, {}, 0)
+        zone = zone_key(self.shop.zone)
+        claim = Claim(COMPANY, stream, phase, None, 0, cursor, version, 0, None, None, False, {}, 0, zone=zone)
         batch = Batch(
             claim=claim,
             settings=SETTINGS if history == "auto" else replace(SETTINGS, history=history),  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ def test_the_labels_known_beforehand_are_those_that_come() -> None:
     }
     assert made == set(metrics.ENDPOINTS) - {"auth"}
     functions = inspect.getmembers(endpoints, lambda one: inspect.isfunction(one) and one.__module__ == endpoints.__name__)
-    assert len(functions) == len(made) - len(DECLARED) + 1 + 3  # `records` has a form without dates too
+    assert len(functions) == len(made) - len(DECLARED) + 1 + 2
 
 
 def test_a_throttle_is_counted_as_it_comes() -> None:

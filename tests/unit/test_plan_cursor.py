@@ -56,7 +56,7 @@ def test_where_the_zone_is_unknown_changed_after_is_early_enough_for_any() -> No
 
 
 def test_a_corrected_zone_begins_a_delta_anew_with_its_own_filter() -> None:
-    live = Cursor(kind="delta", since=NOON, rechecked_on=NOON.date())
+    live = Cursor(kind="delta", since=NOON, rechecked_on=NOON.date(), dated=True)
     assert cursors.rezoned(live, "records", MOSCOW, ZoneInfo("Asia/Yekaterinburg"), NOON, missing=True) == (live, False)
     delta = begun(msgspec.structs.replace(live, swept=True, whole_since=NIGHT), "records", NOON)
     delta = msgspec.structs.replace(delta, swept=True, whole_since=NIGHT)

@@ -300,6 +300,7 @@ def test_a_day_by_staff_is_read_whole_when_new_visits_hide_an_unknown_master() -
         (31, 1000, 30, 30, Verdict.WHOLE, Verdict.WHOLE),
         (30, 1000, 30, 30, Verdict.PROBE, Verdict.WHOLE),
         (31, 30, 30, 30, Verdict.PROBE, Verdict.WHOLE),
+        (31, 1000, 29, 30, Verdict.PROBE, Verdict.WHOLE),
         (30, 1000, 29, 30, Verdict.PROBE, Verdict.SPLIT),
         (30, 1000, 30, 31, Verdict.SPLIT, Verdict.SPLIT),
         (30, 1000, 30, None, Verdict.SPLIT, Verdict.SPLIT),

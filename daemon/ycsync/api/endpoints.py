@@ -96,18 +96,21 @@ def clients_search(company_id: int, ask: Ask) -> Request:
 
 
 def records(
-    company_id: int, window: Window, size: int, ends: Dates, changed_after: str | None = None, page: int = 1
+    company_id: int, window: Window, size: int, ends: Dates | None, changed_after: str | None = None, page: int = 1
 ) -> Request:
-    """Visits of one window of session dates, cancelled ones included; `ends` are sent for its open ends."""
-    first, last = closed(window.lo, window.hi, ends)
+    """Visits of one window of session dates, cancelled ones included; `ends` are sent for its open ends.
+
+    None: no dates are sent, only to learn what the server makes of that.
+    """
     params = [
         ("page", str(page)),
         ("count", str(size)),
         ("with_deleted", "1"),
         ("include_finance_transactions", "1"),
-        ("start_date", first.isoformat()),
-        ("end_date", last.isoformat()),
     ]
+    if ends is not None:
+        first, last = closed(window.lo, window.hi, ends)
+        params += [("start_date", first.isoformat()), ("end_date", last.isoformat())]
     if window.made_lo is not None:
         params.append(("c_start_date", window.made_lo.isoformat()))
     if window.made_hi is not None:
@@ -120,12 +123,6 @@ def records(
     if changed_after is not None:
         params.append(("changed_after", changed_after))
     return Request("records", company_id, f"/records/{company_id}", tuple(params))
-
-
-def records_undated(company_id: int) -> Request:
-    """One visit, asked for without dates: its count tells what the server makes of their absence."""
-    params = (("page", "1"), ("count", "1"), ("with_deleted", "1"))
-    return Request("records", company_id, f"/records/{company_id}", params)
 
 
 def declared(

@@ -14,6 +14,7 @@ from ycsync.model import CompanyId, Parsed, Record, parse_records
 from ycsync.plan import cursor as cursors
 from ycsync.plan import sweep as sweeps
 from ycsync.plan.cost import bulk_requests
+from ycsync.plan.dates import WIDEST, Dates
 from ycsync.plan.sweep import Answer, Sweep, Window
 from ycsync.sync.batch import Batch, Result
 from ycsync.sync.moved import VisitsCheck
@@ -77,30 +78,30 @@ class RecordsBatch(WindowsBatch[Record]):
         first = self.cursor.kind == "full" and self.cursor.since is None and not self.cursor.wide
         if not first or self.sweep.lies or total is None or total <= answer.rows:
             return False
-        undated = await self._count(ep.records_undated(self.batch.company))
+        undated = await self._count(None)
         if undated is None or undated == total:
             return False
         if undated < total:
-            emit(
-                _log, API_ASSUMPTION, **self.batch.where, assumption="records without dates are a narrow window",
-                action="both dates are always sent", got=undated,
-            )  # fmt: skip
+            self._unexpected("records without dates are a narrow window", "both dates are always sent", undated)
             return False
         # A visit may have been made between the two: what is larger than a count before and one after it is no such visit.
-        again = await self._count(ep.records(self.batch.company, Window(), 1, self.ends))
+        again = await self._count(self.ends)
         if again is None or undated <= again:
             return False
-        emit(
-            _log, API_ASSUMPTION, **self.batch.where, assumption="every visit lies between the far dates",
-            action="the widest dates are sent", got=undated - again,
-        )  # fmt: skip
-        self.cursor = msgspec.structs.replace(self.cursor, wide=True)
-        return True
+        widest = await self._count(WIDEST)
+        wide = widest is not None and widest > again
+        action = "the widest dates are sent" if wide else "those outside cannot be asked for, and are not read"
+        self._unexpected("every visit lies between the far dates", action, undated - again)
+        self.cursor = msgspec.structs.replace(self.cursor, wide=wide)
+        return wide
 
-    async def _count(self, request: Request) -> int | None:
-        """The count of an answer; None: it has none, or did not come, and only a comparison is lost."""
+    def _unexpected(self, assumption: str, action: str, got: int) -> None:
+        emit(_log, API_ASSUMPTION, **self.batch.where, assumption=assumption, action=action, got=got)
+
+    async def _count(self, ends: Dates | None) -> int | None:
+        """How many visits there are between these dates; None: no count came, and only a comparison is lost."""
         try:
-            return (await self.batch.fetch(request)).total
+            return (await self.batch.fetch(ep.records(self.batch.company, Window(), 1, ends))).total
         except (NotFound, Rejected, Transient):
             return None
 
