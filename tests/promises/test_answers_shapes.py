@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,6 @@ import pytest
 from support.agree import of_turns
 from support.cases import tried
 from support.house import assert_equal, differences, expected_rows
-from support.patience import own_clock
 from support.turns import Turns, open_turns
 from ycsync.api import transport
 from ycsync.model import normalise_phone
@@ -209,13 +209,13 @@ async def test_pages_of_twenty_megabytes(database_url: str) -> None:
         salon = turns.sim.world.salons[4001]
         for n, record in enumerate(list(salon.records)):
             salon.change_record(record, comment=f"{n} " + "длинно " * 5_000)
-        begun = own_clock()
+        begun = time.process_time()
         await turns.turn()
-        seconds = own_clock() - begun
+        seconds = time.process_time() - begun
         await assert_equal(turns.sim, turns.house)
         (await of_turns(turns)).agree(True)
         assert requests(turns, "/records/") <= 6
-        assert seconds < 10  # the time-out of one answer: nothing timed out because of the parsing
+        assert seconds < 10  # of processor; the time-out of one answer: nothing times out because of the parsing
 
 
 async def test_a_body_beyond_all_measure_is_asked_smaller_at_once(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
