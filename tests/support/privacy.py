@@ -33,7 +33,7 @@ _PRIVATE = re.compile(
 )
 _TOLD = {
     "sync_status.last_error": "select concat_ws(' ', last_error, error_code, options) from {}.sync_status",
-    "sync_status.odd": "select odd::text from {}.sync_status",
+    "sync_status.odd": "select concat((select string_agg(v::text, ' ') from jsonb_each(odd) e(k, v))) from {}.sync_status",
     "sync_status.cursor": "select coalesce(cursor::text, '') from {}.sync_status",
     "sync_batches.detail": "select coalesce(detail, '') from {}.sync_batches",
     "quarantine.reason": "select reason from {}.quarantine",

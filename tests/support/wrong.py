@@ -54,7 +54,7 @@ VALUES: dict[str, Any] = {
 _INNER = {
     "_RawRecord": (
         "client.id", "services.id", "services.title", "services.amount", "services.cost", "services.cost_per_unit",
-        "services.discount", "finance_transactions.amount",
+        "services.discount", "services.first_cost", "finance_transactions.amount",
     ),
     "_RawStaff": ("position.title",),
 }  # fmt: skip
