@@ -65,5 +65,6 @@ def test_every_request_is_named_in_the_page_of_the_api() -> None:
     functions = {
         name for name, one in inspect.getmembers(endpoints, inspect.isfunction) if one.__module__ == endpoints.__name__
     }
+    functions = {name.removesuffix("_again") for name in functions}  # a second path has the name of the first
     named = set(re.findall(r"^\| `(\w+)` \|", API, re.MULTILINE))
     assert named == functions | {"auth"}

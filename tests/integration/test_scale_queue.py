@@ -13,6 +13,7 @@ from typing import Any
 from support.queue import STREAMS, database, me, work
 from ycsync import sql
 from ycsync.store.database import Connection, Database
+from ycsync.store.tables import TABLES
 from ycsync.store.work import Work
 
 __all__ = ["database", "me", "work"]  # fixtures
@@ -100,6 +101,6 @@ async def test_a_delta_counts_what_is_there_without_reading_the_rows(database: D
     await database.execute("vacuum analyze yclients.records")
     async with database.transaction() as connection:
         rows = await connection.fetchval("select pg_relation_size('yclients.records') / 8192 / 4")
-        pages = await looked_at(connection, PAGES["count_rows"].replace("{table}", "records"), 1)
+        pages = await looked_at(connection, TABLES["records"].filled(PAGES["count_rows"]), 1)
     assert rows > 200, "the salon's rows take so many pages"
     assert pages < rows / 10

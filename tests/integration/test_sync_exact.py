@@ -103,7 +103,9 @@ async def test_a_day_with_more_visits_than_a_page_is_read_whole(database_url: st
         salon = sim.world.salons[SALON]
         staff = list(salon.staff)
         for place in range(150):
-            salon.add_record(f"2026-03-02 {10 + place % 9}:00:00", staff_id=staff[0] if place < 100 else staff[place % 3])
+            salon.add_record(
+                f"2026-03-02 {10 + place % 9}:00:00", staff_id=staff[0] if place < 100 else staff[place % len(staff)]
+            )
         await house.companies()
         await house.cycle(SALON)
         still(sim)
