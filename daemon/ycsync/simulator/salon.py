@@ -66,8 +66,7 @@ class Salon:
         self._record_ids: list[int] = []  # for churn's choice
         self._changed_clients = Changes()
         self._cache: dict[tuple[str, int, int], bytes] = {}
-        self._next_client = self._next_record = self._next_visit = self._next_n = 0
-        self._next_service = self._next_staff = 0
+        self._next_client = self._next_record = self._next_visit = self._next_n = self._next_service = self._next_staff = 0
         self.clients: Mapping[int, Payload] = View(self._clients, self._client)
         self.records: Mapping[int, Payload] = View(self._records, self._record)
 
