@@ -190,8 +190,9 @@ async def test_goods_that_were_deleted_are_gone_after_a_second_sync(database_url
         assert gone not in await house.live("goods", SALON)
 
 
-async def test_a_pass_whose_look_needs_more_than_a_batch_is_not_called_served(database_url: str) -> None:
-    preset = QUICK.replace("batch_size: 80", "batch_size: 2")
+@pytest.mark.parametrize("size", [1, 2])
+async def test_a_pass_whose_look_needs_more_than_a_batch_is_not_called_served(database_url: str, size: int) -> None:
+    preset = QUICK.replace("batch_size: 80", f"batch_size: {size}")
     async with Simulator(Options(clients=300, visits=10, per_second=0, per_minute=0, clients_cap=50)) as sim:
         salon = sim.world.salons[SALON]
         assert (await follow(sim, database_url, preset=preset)).complete

@@ -74,8 +74,8 @@ class ClientsBatch(PagesBatch[Client]):
             return
         held_back = self.result is not None and self.result.held_back > 0
         if not held_back and self.cursor.readings > 0 and await self._disagrees():
-            self._read_again(self.cursor.readings - 1)
             self.result = None
+            await self._read_again(self.cursor.readings - 1)
             return
         self.cursor = msgspec.structs.replace(self.cursor, readings=None)
         await self.batch.commit(self.cursor)
@@ -102,13 +102,14 @@ class ClientsBatch(PagesBatch[Client]):
             return False
         return True
 
-    def _read_again(self, readings: int) -> None:
+    async def _read_again(self, readings: int) -> None:
+        """Begin the reading in the database too: a batch whose units are used up must not look like the pass's end."""
         batch, size = self.batch, self.cursor.size or scans.MAX_SIZE
         self.cursor = msgspec.structs.replace(self.cursor, kind="recheck", rounds=0, scan=Scan(size=size), readings=readings)
-        self.fresh = True
         self.deleted = batch.effect.deleted
         batch.reread += max(1, math.ceil(batch.done / size))
         emit(_log, PASS_RESTARTED, **batch.where, reason="the count of clients is not that of those stored", count=1)
+        await batch.commit(self.cursor, forget_sweep=True)
 
     async def empty(self, ask: Ask) -> bool:
         """A 404 may mean "none on this page", or that the list is no more: then its successor is read (False)."""
