@@ -22,6 +22,7 @@ async def tables(place: Place) -> set[str]:
         await connection.close()
 
 
+@pytest.mark.empty
 @pytest.mark.parametrize("command", ["run", "sync"])
 async def test_a_bad_configuration_names_every_line(place: Place, command: str) -> None:
     place.config.write_text("preset: fast\nstream: {clients: 5m}\nyclients: {per_minute: many}\n")
@@ -68,6 +69,7 @@ async def test_no_database_is_said_with_the_remedy(place: Place) -> None:
         assert "very-secret" not in done.err
 
 
+@pytest.mark.empty
 async def test_a_database_that_is_not_ours_is_left_alone(place: Place) -> None:
     connection = await asyncpg.connect(place.database_url)
     try:
@@ -195,6 +197,7 @@ async def test_a_service_with_a_wrong_token_is_not_ready_and_says_why(place: Pla
     assert status == 503
 
 
+@pytest.mark.empty
 async def test_a_dry_run_without_a_database_is_no_plan(place: Place) -> None:
     done = await place.run("sync", "--dry-run", YCSYNC_DATABASE_URL="postgresql://someone@127.0.0.1:1/nothing")
     assert done.code == 1

@@ -60,6 +60,7 @@ def rows_of(url: str, company: int) -> dict[str, int]:
     return {table: int(str(count)) for table, count in zip(TABLES, values(url, f"select {counts}")[0], strict=True)}
 
 
+@pytest.mark.empty
 def test_migrate_makes_the_schema_once(config: Path, database_url: str) -> None:
     first, second = call(config, "db", "migrate"), call(config, "db", "migrate")
     assert (first.exit_code, second.exit_code) == (0, 0)
@@ -68,6 +69,7 @@ def test_migrate_makes_the_schema_once(config: Path, database_url: str) -> None:
     assert values(database_url, "select count(*) from yclients.clients") == [(0,)]
 
 
+@pytest.mark.empty
 def test_migrate_leaves_tables_of_others_alone(config: Path, database_url: str) -> None:
     sql(database_url, "create schema yclients", "create table yclients.clients (whatever text)")
     result = call(config, "db", "migrate")

@@ -12,6 +12,8 @@ from ycsync.store import database as module
 from ycsync.store.database import connect
 from ycsync.store.migrate import migrate
 
+pytestmark = pytest.mark.empty
+
 
 @pytest.mark.parametrize("limit", ["the client's", "the role's"])
 async def test_no_limit_for_statements_ends_a_migration(database_url: str, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:

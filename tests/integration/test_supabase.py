@@ -36,7 +36,7 @@ READABLE = {"companies", "service_categories", "services", "staff", "clients", "
 VIEWS = {"client_profiles", "visits"}
 NO_VIEW = asyncpg.ObjectNotInPrerequisiteStateError  # nobody writes through these views: said before rights are looked at
 
-pytestmark = pytest.mark.xdist_group("supabase")  # roles belong to the whole server
+pytestmark = [pytest.mark.xdist_group("supabase"), pytest.mark.empty]  # roles belong to the whole server
 
 
 @dataclass

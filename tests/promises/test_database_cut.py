@@ -183,6 +183,7 @@ async def test_a_first_pass_cut_anywhere_is_exact_in_the_end(database_url: str, 
                 raise AssertionError(where) from error
 
 
+@pytest.mark.empty
 async def test_a_migration_cut_at_every_message_can_be_made_again(database_url: str, effort: Effort) -> None:
     async with FaultProxy(upstream_of(database_url)) as proxy:
         beside = await connect(database_url, "yclients", size=1)

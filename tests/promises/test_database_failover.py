@@ -83,6 +83,7 @@ async def _until_it_fails(database: Database) -> None:
         await database.fetchval("select 1")
 
 
+@pytest.mark.empty
 async def test_sessions_that_began_read_only_are_not_used_when_that_is_over(database_url: str) -> None:
     await restrict(database_url, "default_transaction_read_only = on")
     async with opened(database_url) as database:
@@ -247,6 +248,7 @@ async def test_closing_does_not_wait_for_a_database_that_hangs(database_url: str
 # --- URLs ------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.empty
 async def test_of_several_hosts_the_first_that_writes_is_taken(database_url: str) -> None:
     async with FaultProxy(upstream_of(database_url)) as standby, FaultProxy(upstream_of(database_url)) as primary:
         hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
