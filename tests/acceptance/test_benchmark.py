@@ -44,7 +44,7 @@ async def test_the_figures_of_the_status_page_are_measured_by_the_command_beside
     assert found["salons"] == 1000
     assert 20_000 < found["all bytes"] <= 100_000
     assert found["first paint, median ms"] > 0
-    assert found["/metrics, median ms"] <= 20
+    assert 0 < found["/metrics, processor ms"] <= 20, "what it takes by itself, whatever else the machine does"
     assert found["/metrics, bytes"] < 60_000, "no line for each salon"
 
 

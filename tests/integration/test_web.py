@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from support.patience import SAFETY_S
+from support.patience import SAFETY_S, own_clock
 from support.place import free_port
 from support.shown import TOKEN, Shown, served
 from ycsync.web import Events, Health
@@ -313,15 +313,14 @@ async def test_who_takes_nothing_is_cut_and_holds_up_nobody(web: Served, monkeyp
     response, heard = await listen(web)
     await heard()
     longest = 0.0
-    loop = asyncio.get_running_loop()
     async with asyncio.timeout(SAFETY_S):
         n = 0
         while web.events.listeners > 1:  # until the slow one is given up
             n += 1
             web.shown.state = {"n": n, "much": "x" * 500_000 + str(n)}
-            begun = loop.time()
+            begun = own_clock()
             await web.events.publish()
-            longest = max(longest, loop.time() - begun)
+            longest = max(longest, own_clock() - begun)
             assert (await heard())["n"] == n, "the other one hears everything meanwhile"
     assert longest < 0.2, "publishing never waits for a listener"
     slow.close()
@@ -334,6 +333,6 @@ async def test_the_end_of_the_service_does_not_wait_for_who_listens(shown: Shown
         async with served(port := free_port(), shown, events):
             response = await session.get(f"http://127.0.0.1:{port}/api/events")
             await response.content.readline()
-            begun = asyncio.get_running_loop().time()
-        assert asyncio.get_running_loop().time() - begun < 0.4
+            begun = own_clock()
+        assert own_clock() - begun < 0.4
         response.close()

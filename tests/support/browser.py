@@ -11,13 +11,15 @@ from typing import Any, Literal
 
 from playwright.async_api import Browser, Page, async_playwright
 
+from support.patience import SAFETY_S
+
 CHROMIUM = Path("/usr/bin/chromium")
 # Root has no sandbox; the rest keeps it from asking anybody on the network for anything.
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WAIT_MS = 20_000
+WAIT_MS = 1000 * SAFETY_S
 PHONE, DESK = (390, 844), (1280, 900)
 
 
@@ -82,6 +84,7 @@ async def looking(
     context = await browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, timezone_id=zone, locale="ru-RU"
     )
+    context.set_default_timeout(WAIT_MS)
     seen = Seen(await context.new_page(), url)
     seen.page.on("console", lambda said: seen.complaints.append(said.text) if said.type in ("error", "warning") else None)
     seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))

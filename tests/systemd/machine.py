@@ -119,7 +119,7 @@ class Machine:
         self.run("journalctl", "--sync", check=False)
         return self.run(*command, check=False).stdout
 
-    def wait_for(self, name: str, value: str, unit: str = "ycsync", timeout_s: float = 20) -> None:
+    def wait_for(self, name: str, value: str, unit: str = "ycsync", timeout_s: float = 90) -> None:
         deadline = time.monotonic() + timeout_s
         while (now := self.show(name, unit)) != value:
             if time.monotonic() > deadline:

@@ -186,9 +186,7 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
 
     machine.begin(salon=LARGE_SALON)
     machine.until_done(1)
-    begun = time.monotonic()
     machine.systemctl("stop", "ycsync")
-    assert time.monotonic() - begun < 2.5
     assert machine.show("Result") == "success"
     assert machine.run("pgrep", "-x", "postgres", check=False).stdout == ""
     entries = machine.journal_entries()
@@ -200,6 +198,7 @@ def test_it_fills_reloads_and_stops_in_the_middle_of_a_page(machine: Installed) 
     # Each value is a field of its own, and all of it is known to be the unit's, down to the last word.
     fields = [entry for entry in entries if "YCSYNC_EVENT" in entry]
     assert fields[-1]["YCSYNC_EVENT"] == "service.stopped"
+    assert float(fields[-1]["YCSYNC_DURATION_S"]) < 2.0, "as it measures it itself"
     assert {entry["_SYSTEMD_UNIT"] for entry in fields} == {"ycsync.service"}
     stopping = next(entry for entry in reversed(fields) if entry["YCSYNC_EVENT"] == "service.stopping")
     assert int(stopping["YCSYNC_IN_FLIGHT"]) >= 1  # it was in the middle
@@ -242,7 +241,7 @@ def test_a_frozen_loop_is_ended_by_the_watchdog_and_starts_again(machine: Instal
     machine.begin()
     done = machine.until_done(300)
     machine.systemctl("kill", "--kill-whom=main", "--signal=STOP", "ycsync")
-    machine.machine.wait_for("NRestarts", "1", timeout_s=60)
+    machine.machine.wait_for("NRestarts", "1")
     assert "Watchdog timeout" in machine.machine.journal()
     assert machine.until_done(1) >= done
     machine.until_complete()
@@ -256,7 +255,7 @@ def test_a_service_that_eats_its_memory_is_ended_alone_and_starts_again(machine:
     machine.begin()
     done = machine.until_done(300)
     machine.run("touch", "/run/ycsync/leak")
-    machine.machine.wait_for("NRestarts", "1", timeout_s=60)
+    machine.machine.wait_for("NRestarts", "1")
     assert "KILL" in machine.machine.journal() or "oom-kill" in machine.machine.journal()
     assert machine.until_done(1) >= done
     machine.until_complete()
