@@ -59,6 +59,11 @@ def read_rate_headers(headers: Mapping[str, str], now: datetime | None = None) -
     )
 
 
+def _is_a_minutes(reset_s: float | None, limit: int, own_limit: int) -> bool:
+    """Return whether what the headers count can be the limit of a minute, not that of an hour or a day."""
+    return (reset_s is None or reset_s <= LONGEST_RESET_S) and limit <= MOST_LIMITS * own_limit
+
+
 def _number(text: str | None) -> float | None:
     found = None if text is None else _NUMBER.fullmatch(text)
     return None if found is None else float(found[1])
@@ -137,8 +142,7 @@ class Neighbours:
         `at`: seconds. `held`: own slots taken, see above; `beside`: those of other budgets, by name.
         """
         limit = headers.limit or own_limit
-        a_minute = headers.reset_s is None or headers.reset_s <= LONGEST_RESET_S
-        if headers.remaining is None or not a_minute or limit > MOST_LIMITS * own_limit or at < self._blind_until:
+        if headers.remaining is None or at < self._blind_until or not _is_a_minutes(headers.reset_s, limit, own_limit):
             return 0.0
         if limit != self._limit:
             self._limit, self._still = limit, None
@@ -154,9 +158,8 @@ class Neighbours:
             self._matches.setdefault(name, _Match()).add(at, used - held, sent)
         self._left.append(headers.remaining)
         ends = self._has_an_end(at, headers.reset_s)
-        runs_out = list(self._left) == sorted(self._left, reverse=True) and self._left[0] > headers.remaining
         low = headers.remaining <= LOW and used - held >= TOLERANCE
-        return min(headers.reset_s or 0.0, WINDOW_S) if low and runs_out and ends else 0.0
+        return min(headers.reset_s or 0.0, WINDOW_S) if low and ends and self._runs_out() else 0.0
 
     def allowance(self, at: float, per_second: int) -> Allowance | None:
         """Return what the others leave; None: no others were seen."""
@@ -180,6 +183,11 @@ class Neighbours:
         self._beyond.clear()
         self._matches.clear()
         self._still, self._blind_until = None, until
+
+    def _runs_out(self) -> bool:
+        """Return whether what remained only fell, in the last answers."""
+        left = list(self._left)
+        return left[0] > left[-1] and left == sorted(left, reverse=True)
 
     def _has_an_end(self, at: float, reset_s: float | None) -> bool:
         """Return whether all that is counted lasts until one instant: where a window slides, Reset tells only of a part."""

@@ -87,38 +87,18 @@ class Runner:
         batch: Batch | None = None
         outcome, detail = "failed", None
         try:
-            settings = self._settings_for(claim)
-            zone = await self._zone(claim)
-            if zone is None:
-                # Not in the list of salons (yet): the list is read again, and begins what waits.
-                await self.work.list_again()
-                await self.work.finish(claim, worker, _look_s(claim.failures) if claim.phase == "stopped" else UNKNOWN_S)
+            batch = await self._begin(claim, worker, tally, begun)
+            if batch is None:
                 return
-            if (held_s := self._held_s(claim)) is not None:
-                await self.work.finish(claim, worker, held_s)
-                return
-            if (wait_s := self._before_start(claim, settings, zone)) is not None:
-                await self.work.finish(claim, worker, wait_s)
-                return
-            rest = self._rest(claim, settings, begun)
-            batch = self._batch(claim, settings, zone, tally, rest)
             if claim.stream != HOOKS:  # most of them cost no request: those that do are written down when they end
-                batch_id = await self.work.open_batch(claim, settings.preset, worker)
+                batch_id = await self.work.open_batch(claim, batch.settings.preset, worker)
             emit(
-                _log, logs.BATCH_STARTED, **batch.where, batch=batch_id, preset=settings.preset,
+                _log, logs.BATCH_STARTED, **batch.where, batch=batch_id, preset=batch.settings.preset,
                 units=batch.units, expected=claim.expected, done=claim.done,
             )  # fmt: skip
             result = await self._work(batch)
             outcome = "proved" if result.proved else "turn" if batch.gave_way else "more"
-            if tally.requests > tally.errors:  # most batches of hints ask nothing
-                self.unreached_at = None
-            due_in_s = self._due_in(batch, result)
-            read_by = zone_key(zone) if claim.stream in ZONED else None
-            await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result), read_by)
-            if result.proved and claim.heard_s is not None:
-                batch.waited.append(claim.heard_s + clock.monotonic() - begun)
-            if claim.phase == "stopped" or claim.wanted:
-                await self._answers_again(claim)
+            await self._finish(worker, batch, result, begun)
             self._say(batch, batch_id, result, clock.monotonic() - begun)
         except Fenced:
             outcome = "fenced"
@@ -152,6 +132,35 @@ class Runner:
                 await self._close(claim, worker, batch, batch_id, outcome, tally, detail, clock.monotonic() - begun)
             elif batch is not None and claim.stream == HOOKS:
                 self.observe(claim, _totals(batch, outcome, tally, detail), clock.monotonic() - begun)
+
+    async def _begin(self, claim: Claim, worker: int, tally: Tally, begun: float) -> Batch | None:
+        """The batch; None where it does not begin now, and when it is looked at again is written down."""
+        settings, zone = self._settings_for(claim), await self._zone(claim)
+        if zone is None:
+            # Not in the list of salons (yet): the list is read again, and begins what waits.
+            await self.work.list_again()
+            await self.work.finish(claim, worker, _look_s(claim.failures) if claim.phase == "stopped" else UNKNOWN_S)
+            return None
+        wait_s = self._held_s(claim)
+        if wait_s is None:
+            wait_s = self._before_start(claim, settings, zone)
+        if wait_s is not None:
+            await self.work.finish(claim, worker, wait_s)
+            return None
+        return self._batch(claim, settings, zone, tally, self._rest(claim, settings, begun))
+
+    async def _finish(self, worker: int, batch: Batch, result: Result, begun: float) -> None:
+        """When the next one is due is written down; what was refused or asked for is looked at."""
+        claim = batch.claim
+        if batch.tally.requests > batch.tally.errors:  # most batches of hints ask nothing
+            self.unreached_at = None
+        due_in_s = self._due_in(batch, result)
+        read_by = zone_key(batch.zone) if claim.stream in ZONED else None
+        await self.work.finish(claim, worker, *await self._with_hooks(claim, batch, due_in_s, result), read_by)
+        if result.proved and claim.heard_s is not None:
+            batch.waited.append(claim.heard_s + clock.monotonic() - begun)
+        if claim.phase == "stopped" or claim.wanted:
+            await self._answers_again(claim)
 
     async def _close(
         self, claim: Claim, worker: int, batch: Batch | None, batch_id: int | None, outcome: str, tally: Tally,

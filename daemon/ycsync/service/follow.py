@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -101,17 +101,7 @@ class Follower:
                 return first
             companies = await self._companies(erased)
             known = set(await self._work.companies(inactive=True))
-        named = sorted(set(self._wish.companies or self._settings.companies) & erased.keys())
-        held = tuple(
-            f"salon {company}: it was erased on {erased[company]:%Y-%m-%d} and is not read again. "
-            f"If it is to come back: `ycsync db readmit --company {company}`."
-            for company in named
-        )
-        # What the settings name is said by who reads them; whoever asks for such a salon does not get it.
-        unknown = (held if self._wish.companies else ()) + tuple(
-            f"salon {company}: YCLIENTS does not know it, or the user of the token has no rights there."
-            for company in sorted(set(companies) - known)
-        )
+        held, unknown = self._not_served(companies, known, erased)
         companies = [company for company in companies if company in known]
         if not companies:
             raise UsageError("\n".join(unknown or held) or "no salon is known.")
@@ -126,9 +116,26 @@ class Follower:
         filled = any(phase != "live" for phase in before.values())
         if outcome.complete and filled:
             outcome = await self._close(outcome, stack)
-        if outcome.complete and "records" in streams and (moved := await MovedVisits(self._database).salons(companies)):
-            outcome = await self._once_more(outcome, moved, ["records"], stack)
+        if outcome.complete and "records" in streams:
+            outcome = await self._read_moved(outcome, companies, stack)
         return replace(outcome, complete=outcome.complete and not unknown, problems=(*unknown, *outcome.problems))
+
+    def _not_served(
+        self, companies: Sequence[int], known: Collection[int], erased: Mapping[int, datetime]
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What is said of the salons that were erased, and of all that whoever asked does not get."""
+        named = sorted(set(self._wish.companies or self._settings.companies) & erased.keys())
+        held = tuple(
+            f"salon {company}: it was erased on {erased[company]:%Y-%m-%d} and is not read again. "
+            f"If it is to come back: `ycsync db readmit --company {company}`."
+            for company in named
+        )
+        # What the settings name is said by who reads them; whoever asks for such a salon does not get it.
+        unknown = (held if self._wish.companies else ()) + tuple(
+            f"salon {company}: YCLIENTS does not know it, or the user of the token has no rights there."
+            for company in sorted(set(companies).difference(known))
+        )
+        return held, unknown
 
     async def _companies(self, erased: Collection[int]) -> list[int]:
         """The salons that were asked for, but those that were erased."""
@@ -157,6 +164,11 @@ class Follower:
             return outcome
         companies = sorted({row.company for row in old})
         return await self._once_more(outcome, companies, sorted({row.stream for row in old}), stack)
+
+    async def _read_moved(self, outcome: Outcome, companies: Sequence[int], stack: AsyncExitStack) -> Outcome:
+        """Clients vanished, and visits still name them: who has them now is asked for."""
+        moved = await MovedVisits(self._database).salons(companies)
+        return await self._once_more(outcome, moved, ["records"], stack) if moved else outcome
 
     async def _once_more(
         self, outcome: Outcome, companies: Sequence[int], streams: Sequence[str], stack: AsyncExitStack
@@ -253,21 +265,24 @@ class Follower:
         if paused and all(0 in paused or row.company in paused for row in open_rows):
             said = "requests are paused. `ycsync resume` lets them leave again."
             return Outcome(False, tuple(rows), (said,), self._by_service)
-        failed = [row for row in open_rows if row.phase == "stopped" or row.failures >= GIVE_UP_AFTER]
-        looked_for = [row for row in failed if row.error_code == "http_401" and row.failures < LOOKS]
-        if not looked_for:
-            self._refused_at = None
-        else:
-            self._refused_at = self._refused_at or time.monotonic()
-            if time.monotonic() - self._refused_at < LOOK_S:
-                failed = [row for row in failed if row not in looked_for]
-        most = self._wish.max_batches
+        failed, most = self._failed(open_rows), self._wish.max_batches
         spent = [row for row in open_rows if most is not None and row.batches >= most and row.claimed_by is None]
         if len(failed) + len(spent) < len(open_rows):
             return None
         problems = [_problem(row) for row in failed]
         problems += [f"{_name(row)}: {row.done} of {row.expected or '?'} after {row.batches} batches" for row in spent]
         return Outcome(False, tuple(rows), tuple(dict.fromkeys(problems)), self._by_service)
+
+    def _failed(self, open_rows: Sequence[StreamProgress]) -> list[StreamProgress]:
+        """Those that failed for good. A token that was refused just now is looked at again soon: that is waited for."""
+        failed = [row for row in open_rows if row.phase == "stopped" or row.failures >= GIVE_UP_AFTER]
+        looked_for = [row for row in failed if row.error_code == "http_401" and row.failures < LOOKS]
+        if not looked_for:
+            self._refused_at = None
+            return failed
+        self._refused_at = self._refused_at or time.monotonic()
+        waits = time.monotonic() - self._refused_at < LOOK_S
+        return [row for row in failed if row not in looked_for] if waits else failed
 
 
 def _problem(row: StreamProgress) -> str:

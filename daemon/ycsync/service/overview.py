@@ -155,22 +155,13 @@ class Overview:
         for one in self._judged:
             if one.row.company and one.state != "off":
                 by_salon.setdefault(one.row.company, []).append(one)
-        states = {company: {one.state for one in judged} for company, judged in by_salon.items()}
-        lacking = {one.row.company for one in self._judged if one.state == "stopped" and one.row.error_code == NO_RIGHT}
-        lacking -= {one.row.company for one in self._judged if one.state == "stopped" and one.row.error_code != NO_RIGHT}
-        stopped = sum(1 for company, found in states.items() if "stopped" in found and company not in lacking)
-        filling = [c for c, found in states.items() if found & {"filling", "waiting"} and "stopped" not in found]
-        stale = sum(1 for found in states.values() if "stale" in found and not found & {"filling", "waiting", "stopped"})
-        complete = len(states) - len(filling) - stopped - stale - len(lacking)
-        parts = [f"{len(states)} salon{'' if len(states) == 1 else 's'}, {complete} complete"]
-        if filling:
+        groups: dict[str, list[int]] = {}
+        for company, judged in by_salon.items():
+            groups.setdefault(_worst(judged), []).append(company)
+        parts = [f"{len(by_salon)} salon{'' if len(by_salon) == 1 else 's'}, {len(groups.get('complete', ()))} complete"]
+        if filling := groups.get("filling"):
             parts.append(self._filling([one for company in filling for one in by_salon[company]], len(filling)))
-        if stale:
-            parts.append(f"{stale} stale")
-        if stopped:
-            parts.append(f"{stopped} stopped")
-        if lacking:
-            parts.append(f"{len(lacking)} without a right")
+        parts += [f"{len(groups[group])} {group}" for group in ("stale", "stopped", "without a right") if group in groups]
         return parts
 
     def _filling(self, judged: list[Judged], salons: int) -> str:
@@ -196,3 +187,14 @@ class Overview:
         if self._standing is not None:
             found = {**view.as_json(self._standing, self._judged, settings), **found}
         return found
+
+
+def _worst(judged: list[Judged]) -> str:
+    """The group in which a salon is counted."""
+    states = {one.state for one in judged}
+    if "stopped" in states:
+        rights_only = all(one.row.error_code == NO_RIGHT for one in judged if one.state == "stopped")
+        return "without a right" if rights_only else "stopped"
+    if states & {"filling", "waiting"}:
+        return "filling"
+    return "stale" if "stale" in states else "complete"

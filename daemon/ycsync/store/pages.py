@@ -385,31 +385,7 @@ class Pages:
                 await connection.execute(self._sql["settle"], advance.company, table, sweep.settled)
                 if table == tables.CLIENTS.name:
                     await connection.execute(self._sql["erased_gone"], advance.company, sweep.settled)
-            doubted = "" if sweep.doubted_before is None else "and m.since < $3::timestamptz and m.observed_at >= $3"
-            before = [] if sweep.doubted_before is None else [sweep.doubted_before]
-            start = [] if sweep.start is None else [sweep.start]
-            since = f"and {{at}} >= ${3 + len(before)}::{{kind}}" if start else ""
-            counted = await connection.fetchrow(
-                _of(self._sql["sweep_count"].replace("{since}", since).replace("{doubted}", doubted), table),
-                *(advance.company, table, *before, *start),
-            )
-            assert counted is not None
-            missing, live = counted["missing"], counted["live"]
-            if missing > _may_go(sweep.share, live, counted["swept"]) and not sweep.confirmed:
-                effect.held_back += missing
-                effect.live = counted["swept"]
-                continue
-            listed = tables.TABLES[table].named_by is not None
-            if listed:
-                effect.changed += _rows(await connection.execute(_of(self._sql["unlist"], table), advance.company, table))
-            if missing or listed:
-                apply = _of(self._sql["sweep_apply"].replace("{doubted}", doubted), table)
-                gone = await connection.fetch(apply, advance.company, table, *before)
-                effect.deleted += len(gone)
-                if table == tables.CLIENTS.name:
-                    await self.moved.vanished(connection, advance.company, [row["id"] for row in gone])
-            end = "sweep_clear" if sweep.doubted_before is None else "sweep_settle"
-            await connection.execute(_of(self._sql[end], table), advance.company, table)
+            await self._end_table(connection, advance.company, table, sweep, effect)
         if effect.held_back:
             where = f"salon {advance.company}, {advance.stream}" if advance.company else advance.stream
             said = (
@@ -417,6 +393,34 @@ class Pages:
                 "That is more than 10 %, so nothing was deleted. If it is right: ycsync sync --confirm-deletions"
             )
             await connection.execute(self._sql["hold_back"], advance.company, advance.stream, said)
+
+    async def _end_table(self, connection: Connection, company: int, table: str, sweep: EndOfSweep, effect: Effect) -> None:
+        """Delete what a sweep missed in one table, and unlist what left its list; too much at once is held back instead."""
+        doubted = "" if sweep.doubted_before is None else "and m.since < $3::timestamptz and m.observed_at >= $3"
+        before = [] if sweep.doubted_before is None else [sweep.doubted_before]
+        start = [] if sweep.start is None else [sweep.start]
+        since = f"and {{at}} >= ${3 + len(before)}::{{kind}}" if start else ""
+        counted = await connection.fetchrow(
+            _of(self._sql["sweep_count"].replace("{since}", since).replace("{doubted}", doubted), table),
+            *(company, table, *before, *start),
+        )
+        assert counted is not None
+        missing, live = counted["missing"], counted["live"]
+        if missing > _may_go(sweep.share, live, counted["swept"]) and not sweep.confirmed:
+            effect.held_back += missing
+            effect.live = counted["swept"]
+            return
+        listed = tables.TABLES[table].named_by is not None
+        if listed:
+            effect.changed += _rows(await connection.execute(_of(self._sql["unlist"], table), company, table))
+        if missing or listed:
+            apply = _of(self._sql["sweep_apply"].replace("{doubted}", doubted), table)
+            gone = await connection.fetch(apply, company, table, *before)
+            effect.deleted += len(gone)
+            if table == tables.CLIENTS.name:
+                await self.moved.vanished(connection, company, [row["id"] for row in gone])
+        end = "sweep_clear" if sweep.doubted_before is None else "sweep_settle"
+        await connection.execute(_of(self._sql[end], table), company, table)
 
     # --- what a batch reads -------------------------------------------------------------------------------------------
 

@@ -15,10 +15,10 @@ from msgspec.structs import replace as struct_replace
 
 from ycsync.api import Page, Request
 from ycsync.api import endpoints as ep
-from ycsync.api.rights import lacking
 from ycsync.errors import AccessDenied, ApiError, NotFound
 from ycsync.logs import API_ASSUMPTION, emit, get_logger
 from ycsync.model import Company, CompanyId, Parsed, parse_companies, parse_service_categories, parse_services, parse_staff
+from ycsync.model.rights import lacking
 from ycsync.plan.cursor import Cursor, decode
 from ycsync.store.pages import EndOfSweep, PageRows, Swept
 from ycsync.sync.batch import SWEEP_SHARE, Batch, Result, repeats
@@ -116,18 +116,21 @@ async def _read(batch: Batch, before: Cursor) -> _Read:
             raise
         if table in read.refused and table not in before.refused:
             _say_refused(batch, table)
-        if answer is None:
-            continue
-        request, page, parsed = answer
-        one_answer = page.total is None or page.total <= parsed.seen
-        if not one_answer:
-            parsed = await _rest(batch, request, parse, page, parsed)
-        whole = not repeats(parsed) and one_answer  # pages joined are not one moment: nothing is gone on their word
-        swept = Swept(parsed.ids, "ids") if whole else None
-        read.pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
-        read.as_of = page.watermark if read.as_of is None else min(read.as_of, page.watermark)
-        read.rows += parsed.seen
+        if answer is not None:
+            await _take(batch, read, table, parse, *answer)
     return read
+
+
+async def _take(batch: Batch, read: _Read, table: str, parse: Parse, request: Request, page: Page, parsed: Parsed[Any]) -> None:
+    """One list was answered: its rows, with those of its other pages if it has any."""
+    one_answer = page.total is None or page.total <= parsed.seen
+    if not one_answer:
+        parsed = await _rest(batch, request, parse, page, parsed)
+    whole = not repeats(parsed) and one_answer  # pages joined are not one moment: nothing is gone on their word
+    swept = Swept(parsed.ids, "ids") if whole else None
+    read.pages.append(PageRows(table, parsed.rows, parsed.rejects, page.observed_at, swept))
+    read.as_of = page.watermark if read.as_of is None else min(read.as_of, page.watermark)
+    read.rows += parsed.seen
 
 
 def _remembering(cursor: Cursor, refused: set[str], today: date) -> Cursor:
