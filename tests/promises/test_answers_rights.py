@@ -9,7 +9,7 @@ import pytest
 from support.agree import of_turns
 from support.house import assert_equal
 from support.turns import Turns, open_turns
-from ycsync.cli.wording import errors
+from ycsync.cli.wording import errors, held
 from ycsync.service import standing as view
 from ycsync.service.verdict import salons_troubles
 from ycsync.simulator.world import World
@@ -89,10 +89,17 @@ async def test_categories_that_may_not_be_read_leave_the_services_complete(
         assert await turns.house.live("services", 4001) == set(salon.services)
         assert await turns.house.live("service_categories", 4001) == set()
         assert capfd.readouterr().err.count("services are kept without them: no right to read service categories") == 1
+        standing = await Report(turns.house.database).standing(turns.house.settings.yclients.egress)
+        judged = view.judge(standing, turns.house.settings)
+        (said,) = held(standing, judged)
+        assert said.startswith("without   ")
+        assert "service_categories: no right to read service categories (HTTP 403). Ask the salon's owner" in said
         refuse(turns)
         turns.house.tomorrow_night()
         await turns.turn()
         await assert_equal(turns.sim, turns.house)
+        standing = await Report(turns.house.database).standing(turns.house.settings.yclients.egress)
+        assert held(standing, view.judge(standing, turns.house.settings)) == []
         # What is stored stays when the right is taken away.
         refuse(turns, "service_categories")
         await turns.turn()
@@ -119,6 +126,19 @@ async def test_visits_or_clients_that_may_not_be_read_stop_alone(
         refuse(turns)
         await turns.turn()
         await assert_equal(turns.sim, turns.house)
+        (await of_turns(turns)).agree(True)
+
+
+async def test_a_list_refused_in_the_words_of_the_whole_salon_stops_alone(database_url: str) -> None:
+    async with open_turns(database_url, refused_as="salon", **SALON) as turns:
+        refuse(turns, "staff", "services", "clients")
+        await turns.turn(2)
+        assert (await of_turns(turns)).codes() == {(4001, "clients"): "no_right"}
+        salon = turns.sim.world.salons[4001]
+        assert await turns.house.live("staff", 4001) == set(salon.staff), "by its second path"
+        assert await turns.house.live("records", 4001) == {n for n, one in salon.records.items() if not one.get("deleted")}
+        refuse(turns)
+        await turns.turn()
         (await of_turns(turns)).agree(True)
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from ycsync.api.endpoints import Request
+from ycsync.api.endpoints import company as company_request
 from ycsync.api.outcome import STATUS, Outcome, denial, refusal
 from ycsync.api.signin import UserToken
 from ycsync.api.transport import Answer, Attempt, accept_of, send
@@ -24,6 +25,7 @@ from ycsync.config import SalonTokens
 from ycsync.errors import AccessDenied, NotFound, Rejected, Throttled, Transient
 from ycsync.limiter import ASKED, LONGEST_BLOCK_S, RELAX_S, Limiter
 from ycsync.logs import API_RETRY, LIMIT_THROTTLED, emit, get_logger
+from ycsync.model.rights import lacking
 
 MAX_THROTTLES = 8
 TIMED_OUT = 2  # for so many failures a time-out counts: it costs long, and a smaller page may do
@@ -139,7 +141,7 @@ class Api:
                     signed_in_anew = True
                     tally.retries += 1
                     continue
-                raise _denied(request, where, answer, owned)
+                raise await self._denied(request, where, answer, owned, tally, priority)
             if outcome.kind == "missing":
                 said = f"{where}YCLIENTS knows no such thing ({outcome.reason})"
                 raise NotFound(said, answer.granted_at, answer.server_time)
@@ -158,6 +160,20 @@ class Api:
                 attempt=attempts, wait_s=round(wait_s, 1), reason=outcome.reason,
             )  # fmt: skip
             await self._sleep(wait_s)
+
+    async def _denied(
+        self, request: Request, where: str, answer: Answer, owned: str | None, tally: Tally, priority: int
+    ) -> AccessDenied:
+        """The salon itself refused, or one of its endpoints, which tells nothing of the others, whatever its words are."""
+        about = refusal(answer.status, answer.message)
+        right = about in ("right", "salon") and request.company != 0 and request.endpoint != "company"
+        if right and about == "salon":
+            try:
+                await self.fetch(company_request(request.company), tally, tries=1, priority=priority)
+            except (AccessDenied, NotFound):
+                right = False
+        said = lacking(request.endpoint) if right else denial(answer.status, answer.message, owned)
+        return AccessDenied(where + said, _status(answer), right=right)
 
     async def _token(self, company: int) -> str:
         """The user token that goes with a request for this salon. Raises AccessDenied where its own one is missing."""
@@ -249,14 +265,6 @@ class Api:
 def _status(answer: Answer) -> int:
     """The status of a refusal, also where it came inside of a 200."""
     return answer.status if answer.status >= 400 else STATUS[refusal(answer.status, answer.message)]
-
-
-def _denied(request: Request, where: str, answer: Answer, owned: str | None) -> AccessDenied:
-    """The salon itself refused, or one of its endpoints: that tells nothing of the others."""
-    itself = request.company == 0 or request.endpoint == "company"
-    said = denial(answer.status, answer.message, owned, "" if itself else request.endpoint)
-    right = not itself and refusal(answer.status, answer.message) == "right"
-    return AccessDenied(where + said, _status(answer), right=right)
 
 
 def backoff_s(failed: int, jitter: Callable[[], float] = random.random) -> float:

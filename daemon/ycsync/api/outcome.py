@@ -12,9 +12,8 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
-from ycsync.api.rights import lacking
 from ycsync.limiter import LONGEST_BLOCK_S
-from ycsync.ratelimit import RateHeaders
+from ycsync.ratelimit import LONGEST_RESET_S, RateHeaders
 
 Kind = Literal["ok", "throttled", "transient", "denied", "missing", "rejected"]
 Refusal = Literal["partner", "header", "user", "licence", "salon", "right"]
@@ -96,9 +95,12 @@ def classify(
 
 
 def wait_after(message: str, retry_after: str | None, now: datetime | None = None, rate: RateHeaders | None = None) -> float:
-    """Return the seconds to wait after "too many requests": max(Retry-After, N, floor, Reset), at most LONGEST_BLOCK_S."""
+    """Return the seconds to wait after "too many requests": max(Retry-After, N, floor, Reset), at most LONGEST_BLOCK_S.
+
+    A Reset of more than LONGEST_RESET_S is not that of a minute, and not believed.
+    """
     waits = [FLOOR_S, _seconds(retry_after, now)]
-    if rate is not None and rate.reset_s is not None and not rate.remaining:
+    if rate is not None and rate.reset_s is not None and rate.reset_s <= LONGEST_RESET_S and not rate.remaining:
         # Where requests remain in the minute it was too many in a second: the floor cures that.
         waits.append(rate.reset_s)
     if found := _SECONDS.search(message):
@@ -147,10 +149,10 @@ STATUS: dict[Refusal, int] = {"partner": 401, "header": 401, "user": 401, "licen
 """The status that goes with a refusal whose answer said 200."""
 
 
-def denial(status: int, message: str | None, owned: str | None = None, endpoint: str = "") -> str:
-    """What a refusal of access means, and what to do.
+def denial(status: int, message: str | None, owned: str | None = None) -> str:
+    """What a refusal of the salon itself, or of a token, means, and what to do.
 
-    `owned`: where the salon's own user token stands, if it has one. `endpoint`: what was asked, "" for the salon itself.
+    `owned`: where the salon's own user token stands, if it has one.
     """
     kind = refusal(status, message)
     if kind == "licence":
@@ -176,8 +178,6 @@ def denial(status: int, message: str | None, owned: str | None = None, endpoint:
             "Write the new one into credentials/yclients_user_token beside config.yaml (or set YCLIENTS_USER_TOKEN), "
             "then `systemctl restart ycsync`."
         )
-    if kind == "right" and endpoint:
-        return lacking(endpoint)
     return (
         "the user of the token has no rights here. Give that user access to the salon and its client base in YCLIENTS; "
         "ycsync tries again by itself."

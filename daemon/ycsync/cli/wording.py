@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ycsync.cli.output import number, span
 from ycsync.config import Settings
+from ycsync.model.rights import lacking
 from ycsync.service import standing as view
 from ycsync.service.addresses import doubled
 from ycsync.service.standing import PAUSE_S
@@ -111,6 +112,8 @@ def held(standing: Standing, judged: tuple[view.Judged, ...]) -> list[str]:
         if one.row.quarantined:
             rows = "row is" if one.row.quarantined == 1 else "rows are"
             lines.append(f"quarantine  {name(one)}, {one.row.stream}: {number(one.row.quarantined)} {rows} not in the table")
+        if one.row.lacks_categories:
+            lines.append(f"without   {name(one)}, service_categories: {lacking('service_categories')}")
     return [*lines, *_odd(judged)]
 
 

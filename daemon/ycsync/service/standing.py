@@ -48,7 +48,8 @@ One object:
                  state: fresh | stale | filling | waiting | stopped | off, phase, expected, done, eta_s, eta_range_s (two,
                  from and to; null as eta_s), next_s (until its next batch begins; null: one is at work, or none will),
                  last_success_at, lag_s (everything older than that is there), requests, quarantined,
-                 paused, error, error_code, error_since, failures (in a row)
+                 lacks (lists of it that may not be read, and that it is complete without), paused,
+                 error, error_code, error_since, failures (in a row)
 With --watch, while the database does not answer, the object has these keys only:
   ok             false
   as_of          now, by this machine's clock
@@ -287,6 +288,7 @@ def as_json(standing: Standing, judged: tuple[Judged, ...], settings: Settings) 
                 "lag_s": None if (lag := lag_s(one.row, standing.now)) is None else round(lag, 1),
                 "requests": one.row.requests,
                 "quarantined": one.row.quarantined,
+                "lacks": ["service_categories"] if one.row.lacks_categories else [],
                 "paused": one.paused,
                 "error": one.row.last_error,
                 "error_code": one.row.error_code,

@@ -160,7 +160,8 @@ class Endpoints:
             case "403":
                 raise Refused(answers.refusal(403, answers.NO_RIGHTS, errors_form=errors_form))
         if salon.refuses and self.find(call.method, call.path)[0] in salon.refuses:
-            raise Refused(answers.refusal(403, answers.NO_RIGHTS, errors_form=errors_form))
+            words = answers.NO_RIGHTS if self._options.refused_as == "right" else answers.NOT_MANAGED
+            raise Refused(answers.refusal(403, words, errors_form=errors_form))
         return salon
 
     # -- account, companies, lists ----------------------------------------------------------------------

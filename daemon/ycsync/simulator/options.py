@@ -72,6 +72,7 @@ class Options:
     empty_as_404     an empty list is answered as 404
     empty_as_200     an empty list is answered with 200 and `success: false`
     refused          endpoints, by their names, that the user of the token has no right to; each salon's `refuses`
+    refused_as       in which words: those of a "right", or of the whole "salon"
     second_paths     GET /staff/{c} and GET /services/{c} are there
     wrong_login      POST /auth refuses every password, with this status
     two_factor       POST /auth answers 200 with a second step instead of a token
@@ -127,6 +128,7 @@ class Options:
     empty_as_404: bool = False
     empty_as_200: bool = False
     refused: tuple[str, ...] = ()
+    refused_as: Literal["right", "salon"] = "right"
     second_paths: bool = True
     wrong_login: Literal["", "200", "401"] = ""
     two_factor: bool = False

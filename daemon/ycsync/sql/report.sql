@@ -41,7 +41,8 @@ with filling as (
 select s.company_id as company, s.stream, s.phase, s.expected, s.done, s.requests, s.last_success_at, s.proved_as_of,
        s.last_error, s.error_code, s.error_since, s.failures, s.pass_started_at, s.due_at,
        s.claimed_by is not null as working, coalesce(w.batches, 0) as batches, coalesce(w.busy_s, 0) as busy_s, w.spread,
-       coalesce(bad.rows, 0) as quarantined, s.cadence_s, s.odd::text as odd
+       coalesce(bad.rows, 0) as quarantined, s.cadence_s, s.odd::text as odd,
+       s.stream = 'services' and coalesce(s.cursor -> 'refused' ? 'service_categories', false) as lacks_categories
 from @schema.sync_status s
 left join worked w on w.company_id = s.company_id and w.stream = s.stream
 left join bad on bad.company_id = s.company_id and bad.stream = s.stream

@@ -48,6 +48,7 @@ class StreamRow:
     quarantined: int = 0
     cadence_s: float | None = None  # how long it may be until the next batch, if longer than the settings say
     odd: tuple[Odd, ...] = ()
+    lacks_categories: bool = False  # the right to them lacks, and the services are complete without
 
 
 @dataclass(frozen=True, slots=True)
