@@ -56,6 +56,26 @@ async def test_a_second_sync_misses_no_client_that_was_deleted(database_url: str
             await assert_equal(sim, house)
 
 
+@pytest.mark.parametrize("empty_as_404", [False, True])
+@pytest.mark.parametrize("count", [1, 12, 20])
+async def test_however_many_are_deleted_during_a_first_pass_none_is_left(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, count: int, empty_as_404: bool
+) -> None:
+    """As many as a page holds, too: the last page is beyond the end then."""
+    async with open_salon(database_url, clients=200, visits=10, clients_cap=50, empty_as_404=empty_as_404) as (sim, house):
+        salon = sim.world.salons[SALON]
+
+        def vanish() -> None:
+            for one in list(salon.clients)[:count]:
+                salon.delete_client(one)
+
+        await house.companies()
+        with after(sim, "page=4", vanish, monkeypatch):
+            await house.cycle(SALON)
+        assert len(await house.live("clients", SALON)) == 200 - count
+        await assert_equal(sim, house)
+
+
 async def test_a_look_costs_one_request(database_url: str) -> None:
     async with open_salon(database_url, clients=200, visits=10) as (sim, house):
         await house.companies()
