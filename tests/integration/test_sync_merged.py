@@ -10,7 +10,10 @@ import pytest
 
 from support.hooked import open_hooked
 from support.house import House, assert_equal, follow, open_house, open_salon
+from ycsync.errors import Rejected
+from ycsync.plan.sweep import Window
 from ycsync.simulator import Options, Salon, Simulator
+from ycsync.sync.moved import VisitsCheck
 
 SALON = 4001
 BOTH = ("clients", "records")
@@ -103,6 +106,47 @@ async def test_a_client_that_was_only_deleted_costs_one_request_and_keeps_its_vi
         sim.forget()
         await house.cycle(SALON, ("records",))
         assert len(sim.log) == 1, "asked once"
+
+
+@pytest.mark.parametrize("refused", ["client_id=", "start_date="])
+async def test_a_question_that_is_refused_keeps_no_delta_from_coming(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    # Which question costs less decides: of one client with visits in many windows, or of few windows with visits of three.
+    alone = refused == "client_id="
+    async with open_salon(database_url, clients=12 if alone else 60, visits=600, records_cap=50 if alone else 1000) as (
+        sim,
+        house,
+    ):
+        salon = sim.world.salons[SALON]
+        await house.companies()
+        await house.cycle(SALON)
+        merge(salon, 1 if alone else 3)
+        house.tomorrow_night()
+        await house.cycle(SALON, ("clients",))
+        read, asked = VisitsCheck._ask, []
+
+        async def refusing(self: VisitsCheck, window: Window, number: int = 1) -> Any:
+            named = "client_id=" if window.client_id is not None else "start_date="
+            if named == refused:
+                monkeypatch.setattr(self, "read", refuse)
+            return await read(self, window, number)
+
+        async def refuse(*_: object) -> None:
+            asked.append(refused)
+            raise Rejected("salon 4001, records: YCLIENTS refuses the request (HTTP 422)")
+
+        monkeypatch.setattr(VisitsCheck, "_ask", refusing)
+        salon.change_record(changed := next(iter(salon.records)), comment="words")
+        await house.cycle(SALON, ("records",))
+        comment = await house.database.fetchval("select comment from yclients.records where id = $1", changed)
+        assert comment == "words", "the delta came"
+        assert asked, "and it was asked"
+        monkeypatch.undo()
+        await house.cycle(SALON, ("records",))
+        assert await astray(house) == 0
+        assert await waiting(house) == 0
+        await assert_equal(sim, house)
 
 
 async def test_many_merges_cost_no_more_than_a_reading_of_everything(database_url: str) -> None:

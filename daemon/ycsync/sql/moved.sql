@@ -15,18 +15,18 @@ where v.company_id = $1 and not exists (
     where r.company_id = v.company_id and r.id = v.id and (r.deleted_at is null or r.status = 'cancelled'))
 
 -- name: pending
--- The salon's visits to check; `client`: null: it needs no question any more. $1 company, $2 the salon's time zone.
+-- The salon's visits to check; `client`: null: it needs no question any more. $1 company.
 select v.id,
        case when (r.deleted_at is null or r.status = 'cancelled') and c.deleted_at is not null then r.client_id end as client,
-       (r.starts_at at time zone $2::text)::date as day, v.moved
+       r.starts_at, v.moved
 from @schema.visits_to_check v
 left join @schema.records r on r.company_id = v.company_id and r.id = v.id
 left join @schema.clients c on c.company_id = r.company_id and c.id = r.client_id
-where v.company_id = $1 order by day, v.id
+where v.company_id = $1 order by r.starts_at, v.id
 
 -- name: rows_a_day
--- Visits of each day that has some, cancelled ones too. $1 company, $2 zone, $3 from this day, $4 up to this day.
-select (starts_at at time zone $2::text)::date as day, count(*) as rows
+-- Visits of each day that has some, cancelled ones too. $1 company, $2 the salon's distance from UTC, $3 from this day, $4 up to it.
+select ((starts_at at time zone 'UTC') + $2::interval)::date as day, count(*) as rows
 from @schema.records
 where company_id = $1 and starts_at >= $3::date - 1 and starts_at < $4::date + 2
 group by 1 order by 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, time
+from zoneinfo import ZoneInfo
 
 from ycsync.store.database import Connection, Database
 
@@ -31,17 +32,22 @@ class MovedVisits:
         if clients:
             await connection.execute(self._sql["vanished"], company, list(clients))
 
-    async def pending(self, company: int, zone: str) -> list[VisitToCheck]:
+    async def pending(self, company: int, zone: ZoneInfo) -> list[VisitToCheck]:
         """Return the salon's visits to check, oldest session first."""
-        found = await self._database.fetch(self._sql["pending"], company, zone)
-        visits = [VisitToCheck(**row) for row in found if row["client"] is not None]
+        found = await self._database.fetch(self._sql["pending"], company)
+        visits = [
+            VisitToCheck(row["id"], row["client"], row["starts_at"].astimezone(zone).date(), row["moved"])
+            for row in found
+            if row["client"] is not None
+        ]
         if len(visits) < len(found):
             await self._database.execute(self._sql["forget"], company)
         return visits
 
-    async def rows_a_day(self, company: int, zone: str, first: date, last: date) -> dict[date, int]:
-        """Return how many visits each of these days has, as far as they are stored."""
-        rows = await self._database.fetch(self._sql["rows_a_day"], company, zone, first, last)
+    async def rows_a_day(self, company: int, zone: ZoneInfo, first: date, last: date) -> dict[date, int]:
+        """Return about how many visits each of these days has: as far as they are stored, in the zone's present distance."""
+        distance = datetime.combine(last, time.max, zone).utcoffset()
+        rows = await self._database.fetch(self._sql["rows_a_day"], company, distance, first, last)
         return {row["day"]: row["rows"] for row in rows}
 
     async def checked(self, connection: Connection, company: int, visits: Sequence[int], moved: Sequence[int] = ()) -> None:

@@ -1,6 +1,7 @@
 -- works with: 9
 -- Visits that name a client who vanished: YCLIENTS may have moved them to another card without a new date of change, so they are
--- asked for again.
+-- asked for again. Those that were left behind before this table was there come with the reading of all visits that 0.1.0's cursors
+-- lead to.
 create table @schema.visits_to_check (
     company_id bigint not null,
     id         bigint not null,                       -- in records
@@ -9,9 +10,3 @@ create table @schema.visits_to_check (
     primary key (company_id, id)
 );
 alter table @schema.visits_to_check enable row level security;
-
--- Those that were left behind before this table was there.
-insert into @schema.visits_to_check (company_id, id)
-select r.company_id, r.id from @schema.records r
-join @schema.clients c on c.company_id = r.company_id and c.id = r.client_id and c.deleted_at is not null
-where r.deleted_at is null or r.status = 'cancelled';
