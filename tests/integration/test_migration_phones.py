@@ -11,11 +11,15 @@ import asyncpg
 import pytest
 
 from filled import make_schema
+from support.patience import SAFETY_S
 from ycsync import sql
 from ycsync.errors import Fenced
 from ycsync.model import CompanyId, normalise_phone, parse_clients
 from ycsync.store.database import connect
+from ycsync.store.migrate import migrate
 from ycsync.store.pages import Advance, Pages
+
+pytestmark = pytest.mark.empty
 
 BEFORE = 10
 # phone_raw, phone as the older release stored it, phone now
@@ -96,6 +100,48 @@ async def test_a_page_that_was_under_way_meanwhile_is_dropped(database_url: str)
             await Pages(database).commit(planned)
     finally:
         await database.close()
+
+
+async def test_lists_whose_rows_were_kept_out_are_read_anew(database_url: str) -> None:
+    connection = await older(database_url)
+    await connection.execute(
+        'update yclients.sync_status set cursor = \'{"since": "2026-01-01T00:00:00Z"}\'; '
+        "insert into yclients.sync_status (company_id, stream, cursor) select 4002, stream, cursor from yclients.sync_status; "
+        "insert into yclients.quarantine (company_id, stream, entity_id, reason, payload, first_seen, last_seen) "
+        "values (4001, 'clients', '5', 'birth_date: not a date', '{}', now(), now())"
+    )
+    await asyncio.to_thread(make_schema, database_url)
+    anew = await connection.fetch("select company_id, stream from yclients.sync_status where not cursor ? 'since'")
+    assert [tuple(row) for row in anew] == [(4001, "clients")]
+    await connection.close()
+
+
+async def test_a_bot_that_asks_meanwhile_gets_its_answer_and_ends_no_migration(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await (await older(database_url)).close()
+    original, bot = sql.read, await asyncpg.connect(database_url)
+    held = "select exists (select from pg_locks where relation = 'yclients.clients'::regclass and mode = 'AccessExclusiveLock')"
+    waits = "while not exists (select from pg_locks where not granted) loop perform pg_sleep(0.02); end loop;"
+    # The clients' migration ends when the bot waits.
+    monkeypatch.setattr(
+        sql, "read", lambda file: original(file) + (f"\ndo $$ begin {waits} end $$" if file == "0010_phones.sql" else "")
+    )
+
+    async def ask() -> None:
+        async with asyncio.timeout(SAFETY_S):
+            while not await bot.fetchval(held):
+                await asyncio.sleep(0.02)
+        await bot.fetch("select * from yclients.client_profiles where company_id = 4001")
+
+    asking = asyncio.create_task(ask())
+    database = await connect(database_url, "yclients", size=1)
+    try:
+        assert (await migrate(database))[-1] == sql.migrations()[-1][0]
+        await asking
+    finally:
+        await database.close()
+        await bot.close()
 
 
 async def test_a_row_that_comes_again_is_not_written_again(database_url: str) -> None:

@@ -1,14 +1,12 @@
 -- works with: 9
 -- Phones of other countries keep their country code, birthdays may lack a year, and values that cannot be read are counted.
 
--- Pages that are under way commit no more: they were read before the rows below changed. First of all, so that a page and this
--- transaction never wait for each other.
-with locked as (
-    select company_id, stream from @schema.sync_status where stream in ('clients', 'hooks')
-    order by stream <> 'hooks', company_id for update
-)
-update @schema.sync_status s set version = version + 1 from locked
-where s.company_id = locked.company_id and s.stream = locked.stream;
+-- Everything that readers use and this transaction changes, at once: the cursors first, as pages do, so that none commits that was
+-- read before the rows below changed; then views before their tables, as queries do. A bot that asks meanwhile waits for its view,
+-- and never holds a table that this waits for.
+lock table @schema.sync_status, @schema.client_profiles, @schema.visits, @schema.clients, @schema.records, @schema.staff,
+    @schema.services, @schema.service_categories, @schema.companies in access exclusive mode;
+update @schema.sync_status set version = version + 1 where stream in ('clients', 'hooks');
 
 -- As model/phones.py does it, and tests/integration/test_views.py compares. OFFSET 0 keeps PostgreSQL from writing the inner
 -- expressions out wherever they are named, and so from working them out many times.
@@ -74,6 +72,12 @@ where c.company_id = n.company_id and c.id = n.id
 
 -- Values of fields that could not be read, of rows that were written: {field: {"rows": how many, "last_seen": when}}.
 alter table @schema.sync_status add column odd jsonb not null default '{}';
+
+-- Rows that were kept out for such a value have not changed, so no delta brings them: these lists are read anew.
+update @schema.sync_status s set cursor = s.cursor - 'since' - 'scan'
+where s.stream in ('clients', 'goods') and exists (
+    select from @schema.quarantine q
+    where q.company_id = s.company_id and q.stream = s.stream and q.resolved_at is null);
 
 -- A payment is placed by its id and its date; its amount may be unreadable.
 alter table @schema.transactions alter column amount drop not null;
