@@ -231,6 +231,20 @@ def test_what_was_paid(fields: dict[str, Any], paid: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "cost"),
+    [
+        ({"services": [{"cost": "1 800 руб"}, {"cost": 500}]}, "500"),
+        ({"services": [{"cost": "abc"}]}, "0"),
+        ({"services": "oops"}, "0"),
+        ({"services": [{"cost": 500}], "paid_full": "perhaps"}, "500"),
+    ],
+)
+def test_what_was_paid_is_not_known_where_what_it_is_all_of_cannot_be_read(fields: dict[str, Any], cost: str) -> None:
+    (row,) = _record(**{"paid_full": 1, **fields}).rows
+    assert (str(row.cost), row.paid) == (cost, None)
+
+
+@pytest.mark.parametrize(
     ("line", "cost"),
     [
         ({"cost": 1, "cost_to_pay": 2, "manual_cost": 3}, 1),

@@ -21,6 +21,7 @@ from ycsync.model.values import FieldError, add_up, is_empty
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
+_COSTS = frozenset(("services", "services.cost"))  # what `cost` is the sum of
 _STATUS: dict[int | None, RecordStatus] = {
     -1: "no_show",
     None: "waiting",
@@ -147,7 +148,7 @@ def _line(position: int, line: dict[str, Any], read: Lenient) -> RecordService:
 def _paid(payload: _RawRecord, cost: Decimal, read: Lenient) -> Decimal | None:
     """The sum of the payments if any are listed; else the whole cost or nothing, by `paid_full`.
 
-    None where a payment cannot be read: the sum of the others is not what was paid.
+    None where a payment, or what it is all of, cannot be read: the sum of the others is not what was paid.
     """
     if payload.finance_transactions:
         payments = read.objects(payload.finance_transactions, "paid")
@@ -156,4 +157,7 @@ def _paid(payload: _RawRecord, cost: Decimal, read: Lenient) -> Decimal | None:
             return None
         if payments:
             return add_up([amount for amount in amounts if amount is not None])
-    return cost if payload.paid_full in (1, True, "1") else _ZERO
+    whole = read.flag(payload.paid_full, "paid")
+    if "paid" in read.odd or (whole and not _COSTS.isdisjoint(read.odd)):
+        return None
+    return cost if whole else _ZERO
