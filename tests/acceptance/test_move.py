@@ -55,6 +55,14 @@ async def counts(place: Place) -> dict[str, int]:
         await connection.close()
 
 
+async def execute(place: Place, statement: str) -> None:
+    connection = await asyncpg.connect(place.database_url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
 async def ids(place: Place, table: str, column: str) -> set[int]:
     connection = await asyncpg.connect(place.database_url)
     try:
@@ -87,7 +95,7 @@ async def test_move_takes_everything_and_asks_nothing(place: Place, private: Pri
     assert verified.code == 0, verified.out
     again = await private.new("db", "move", "--remove")
     assert again.code == 0, again.err
-    assert "which stay" in again.out
+    assert "its rows stay" in again.out
     assert not (private.state / "postgres").exists()
     nothing = await private.new("db", "move")
     assert (nothing.code, "nothing was moved" in nothing.out) == (0, True)
@@ -118,6 +126,44 @@ async def test_move_into_a_database_that_was_read_erases_again(place: Place, pri
     assert ERASED not in await ids(place, "clients", "id")
     assert ERASED not in await ids(place, "records", "client_id")
     assert await ids(place, "pauses", "company_id") == {4001}
+    # A salon that only the private database holds is not thrown away with it.
+    await execute(place, "delete from yclients.companies")
+    kept = await private.new("db", "move", "--remove")
+    assert (kept.code, "Salon 4001 would be lost with it" in kept.out) == (0, True)
+    assert (private.state / "postgres" / "data").exists()
+
+
+async def test_move_replaces_what_was_read_before_a_first_pass_ended(place: Place, private: Private) -> None:
+    """A service that was started too early has read the list of salons within a second."""
+    assert (await place.run("db", "migrate", STATE_DIRECTORY=str(place.folder / "other"))).code == 0
+    await execute(
+        place,
+        "insert into yclients.companies (id, title, timezone, currency, active, raw, observed_at) "
+        "values (4001, 'Salon', 'Europe/Moscow', 'RUB', true, '{}', now())",
+    )
+    moved = await private.new("db", "move")
+    assert (moved.code, "Moved into" in moved.out) == (0, True), moved.err
+    assert (await counts(place))["clients"] == 39
+
+
+async def test_erasures_are_found_in_a_schema_of_another_name(place: Place, private: Private) -> None:
+    text = place.config.read_text("utf-8")
+    place.config.write_text(f"{text}\ndatabase: {{schema: salon}}\n")
+    assert (await private.new("db", "migrate")).code == 0
+    connection = await asyncpg.connect(place.database_url)
+    try:
+        assert await connection.fetchval("select array_agg(client_id) from salon.erasures") == [ERASED]
+    finally:
+        await connection.close()
+
+
+async def test_a_private_database_that_cannot_be_opened_is_not_passed_over(place: Place, private: Private) -> None:
+    version = private.state / "postgres" / "data" / "PG_VERSION"
+    version.write_text("12\n")
+    started = await private.new("sync")
+    assert started.code == 1
+    assert "which the settings name no more, may hold erasures and cannot be opened" in started.err
+    assert await ids(place, "clients", "id") == set()
 
 
 async def test_move_needs_a_new_address_first(place: Place, private: Private) -> None:

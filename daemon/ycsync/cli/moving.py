@@ -16,20 +16,24 @@ from ycsync.service.private import Private, private_beside, private_root
 from ycsync.store.database import Database, connect
 from ycsync.store.embedded import EmbeddedPostgres
 from ycsync.store.migrate import migrate
-from ycsync.store.move import Contents, busy, carry, contents, copy, enforce, unread
+from ycsync.store.move import Contents, busy, carry, contents, copy, enforce, salons, settled
 
 RemoveOption = Annotated[bool, typer.Option("--remove", help="Remove the private database afterwards, without asking.")]
 
 
 @dataclass(frozen=True, slots=True)
 class _Moved:
-    """`copied`: rows too, and not only erasures and pauses; `erased`: how many erased clients or salons were erased again."""
+    """`copied`: rows too, and not only erasures and pauses; `erased`: how many erased clients or salons were erased again.
+
+    `left`: salons that only the private database holds.
+    """
 
     folder: Path
     where: str
     holds: Contents
     copied: bool
     erased: int
+    left: tuple[int, ...]
 
 
 def register(group: typer.Typer) -> None:
@@ -41,7 +45,8 @@ def register(group: typer.Typer) -> None:
 def move(remove: RemoveOption = False, config: ConfigOption = None) -> int:
     """Copy the private database into the one that the settings name, erasures and pauses included. Asks YCLIENTS nothing.
 
-    Put the new URL into the settings and stop the service first. The old database is removed only if you say so.
+    Put the new URL into the settings and stop the service first. Where a first pass ended in the new database its rows stay,
+    and only erasures and pauses are taken over. The old database is removed only if you say so.
     """
     loaded = settings_of(config)
     if loaded.database_url == "embedded":
@@ -54,7 +59,12 @@ def move(remove: RemoveOption = False, config: ConfigOption = None) -> int:
         print("There is no private database with rows here; nothing was moved.")
         return 0
     print(_said(moved))
-    if remove or (
+    if moved.left:
+        print(
+            f"{'Salon' if len(moved.left) == 1 else 'Salons'} {', '.join(map(str, moved.left))} would be lost with it, so "
+            f"{moved.folder} is not removed. If that may be, remove the folder yourself."
+        )
+    elif remove or (
         sys.stdin.isatty() and typer.confirm(f"Remove the private database in {moved.folder}?", default=False, err=True)
     ):
         EmbeddedPostgres(moved.folder).remove()
@@ -83,14 +93,18 @@ async def _into(new: Database, private: Private) -> _Moved:
             f"{where}: a service or a command works with it. Stop it first (systemctl stop ycsync), then try again."
         )
     await carry(private.database, new)
-    copying = await unread(new)
+    copying = not await settled(new)
     if copying:
         await copy(private.database, new)
-    return _Moved(private.folder, new.where, await contents(private.database), copying, await enforce(new))
+    left = () if copying else tuple(sorted(await salons(private.database) - await salons(new)))
+    return _Moved(private.folder, new.where, await contents(private.database), copying, await enforce(new), left)
 
 
 def _said(moved: _Moved) -> str:
     if moved.copied:
         return f"Moved into {moved.where}: {moved.holds.says()}. YCLIENTS was not asked."
     again = f"; {moved.erased} that were erased there are erased here again" if moved.erased else ""
-    return f"{moved.where} holds rows of YCLIENTS already, which stay. Erasures and pauses were taken over{again}."
+    return (
+        f"A first pass ended in {moved.where}: its rows stay. Erasures and pauses were taken over{again}. "
+        "What YCLIENTS shows no more (deleted rows, quarantine, the history of batches) is in the private database only."
+    )

@@ -177,7 +177,7 @@ LIMIT_SHARED = Event(
 LIMIT_THROTTLED = Event(
     "limit.throttled", "warning", "the server said too many requests: everybody on this address waits, then goes slower",
     ("status", "wait_s"),
-    "Nothing, if rare. Often: another program uses this address; lower `yclients.per_minute` by what it needs.",
+    "Nothing, if rare, or where `ycsync status` shows SHARED. Else lower `yclients.per_minute` by what another program needs.",
 )  # fmt: skip
 API_RETRY = Event(
     "api.retry", "warning", "a request failed and is sent again", ("endpoint", "status", "attempt", "wait_s", "reason"),
@@ -220,7 +220,8 @@ DATABASE_LEFT_BEHIND = Event(
     "database.left_behind", "warning",
     "the settings name a new database, and a private one with rows is left; its erasures and pauses were taken over",
     ("folder", "holds"),
-    "Stop the service and run `ycsync db move`: it copies the rest, without asking YCLIENTS, and offers to remove the old one.",
+    "Stop the service and run `ycsync db move`, which offers to remove the old one. As long as no first pass ended here it "
+    "copies everything, without asking YCLIENTS.",
 )  # fmt: skip
 DATABASE_EMBEDDED = Event("database.embedded", "info", "the private PostgreSQL runs", ("state",))
 WORKER_REAPED = Event(

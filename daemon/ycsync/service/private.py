@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ycsync.config import Loaded
-from ycsync.errors import YcsyncError
+from ycsync.errors import DatabaseError, YcsyncError
 from ycsync.logs import DATABASE_LEFT_BEHIND, DATABASE_MIGRATED, emit, get_logger
 from ycsync.store.database import Database, connect
 from ycsync.store.embedded import EmbeddedPostgres, default_root
 from ycsync.store.migrate import migrate
-from ycsync.store.move import Contents, carry, contents, made_by_us, unread
+from ycsync.store.move import Contents, carry, contents, schema_made, unread
 
 _log = get_logger(__name__)
 
@@ -41,9 +41,14 @@ async def private_beside(loaded: Loaded, *, migrating: bool) -> AsyncIterator[Pr
         return
     server = EmbeddedPostgres(root)
     try:
-        database = await connect(server.start(), loaded.settings.database.schema_name, size=2)
+        url, wanted = server.start(), loaded.settings.database.schema_name
+        database = await connect(url, wanted, size=2)
         try:
-            yield await _private(database, server, migrating)
+            schema = await schema_made(database)
+            if schema not in (None, wanted):  # the settings gave the new database's schema another name
+                await database.close()
+                database = await connect(url, schema, size=2)
+            yield None if schema is None else await _private(database, server, migrating)
         finally:
             await database.close()
     finally:
@@ -51,8 +56,6 @@ async def private_beside(loaded: Loaded, *, migrating: bool) -> AsyncIterator[Pr
 
 
 async def _private(database: Database, server: EmbeddedPostgres, migrating: bool) -> Private | None:
-    if not await made_by_us(database):
-        return None
     if migrating:
         await migrate(database)
     holds = await contents(database)
@@ -80,11 +83,23 @@ async def migrate_database(loaded: Loaded, database: Database) -> tuple[int, ...
     if ran:
         emit(_log, DATABASE_MIGRATED, version=ran[-1], applied=len(ran))
     if await unread(database):
+        await _take_over(loaded, database)
+    return ran
+
+
+async def _take_over(loaded: Loaded, database: Database) -> None:
+    """Without the erasures nothing may be read: a private database that cannot be opened is said, and ends the start."""
+    try:
         async with private_beside(loaded, migrating=True) as private:
             if private is not None:
                 await carry(private.database, database)
                 emit(_log, DATABASE_LEFT_BEHIND, folder=str(private.folder), holds=private.holds.says())
-    return ran
+    except YcsyncError as error:
+        raise DatabaseError(
+            f"the private database in {private_root(loaded)}, which the settings name no more, may hold erasures and cannot be "
+            "opened. Mend it, so that nobody who was erased is read again. If nobody was, move that folder away and start "
+            f"again. It says: {error}"
+        ) from error
 
 
 async def left_behind(loaded: Loaded) -> tuple[str, str] | None:
@@ -94,6 +109,6 @@ async def left_behind(loaded: Loaded) -> tuple[str, str] | None:
             if private is None:
                 return None
             says = f"a private PostgreSQL with {private.holds.says()} is still in {private.folder}"
-            return says, "Stop the service, then `ycsync db move`: it copies what is missing here and offers to remove it."
+            return says, "Stop the service, then `ycsync db move`: it takes over what it may and offers to remove it."
     except YcsyncError as error:
         return f"a private PostgreSQL is still there and cannot be opened: {error}", f"Look into {private_root(loaded)}."

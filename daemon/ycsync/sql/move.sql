@@ -1,6 +1,8 @@
 -- name: made
--- Whether ycsync made this schema. $1 schema.
-select to_regclass(format('%I.schema_migrations', $1::text)) is not null
+-- The schema that ycsync made here: the one of this name, or else another one. $1 schema.
+select n.nspname::text from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname = 'schema_migrations' and c.relkind = 'r'
+order by n.nspname = $1::text desc, n.nspname limit 1
 
 -- name: contents
 select (select count(*) from @schema.companies) as salons, (select count(*) from @schema.clients) as clients,
@@ -12,6 +14,15 @@ select (select count(*) from @schema.companies) as salons, (select count(*) from
 -- Whether nothing of YCLIENTS was stored here yet.
 select not exists (select from @schema.companies) and not exists (select from @schema.clients)
    and not exists (select from @schema.records)
+
+-- name: settled
+-- Whether a first pass of clients or visits ended here: then these rows stay, and are not dropped for those of another database.
+select exists (
+    select from @schema.sync_status where stream in ('clients', 'records') and last_success_at is not null)
+
+-- name: salons
+-- Those that are stored, or that were erased.
+select id from @schema.companies union select company_id from @schema.erasures where client_id is null and lifted_at is null
 
 -- name: busy
 -- Processes that work with this database now.

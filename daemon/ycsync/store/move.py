@@ -1,7 +1,7 @@
 """Moves what one ycsync database holds to another one, without a request to YCLIENTS.
 
 Erasures and pauses are merged, so that nobody who was erased is read again. Rows, cursors and quarantine are copied only into a
-database in which nothing was stored yet: all of them in one transaction, or nothing.
+database in which no first pass ended yet: all of them in one transaction, or nothing.
 """
 
 from __future__ import annotations
@@ -40,9 +40,10 @@ class Contents:
         return ", ".join(f"{count:,} {name}{'' if count == 1 else 's'}" for count, name in counts if count)
 
 
-async def made_by_us(database: Database) -> bool:
-    """Return whether ycsync made the schema."""
-    return bool(await database.fetchval(database.statements("move.sql")["made"], database.schema))
+async def schema_made(database: Database) -> str | None:
+    """Return the name of the schema that ycsync made: this one, or another; None: it made none."""
+    found: str | None = await database.fetchval(database.statements("move.sql")["made"], database.schema)
+    return found
 
 
 async def contents(database: Database) -> Contents:
@@ -55,6 +56,16 @@ async def contents(database: Database) -> Contents:
 async def unread(database: Database) -> bool:
     """Return whether no salon, client or visit was stored yet."""
     return bool(await database.fetchval(database.statements("move.sql")["unread"]))
+
+
+async def settled(database: Database) -> bool:
+    """Return whether a first pass of clients or visits ended here."""
+    return bool(await database.fetchval(database.statements("move.sql")["settled"]))
+
+
+async def salons(database: Database) -> set[int]:
+    """Return the salons that are stored, or that were erased."""
+    return {row["id"] for row in await database.fetch(database.statements("move.sql")["salons"])}
 
 
 async def busy(database: Database) -> bool:
