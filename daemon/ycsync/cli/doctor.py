@@ -26,13 +26,13 @@ def register(app: typer.Typer) -> None:
 
 @command
 def doctor(
-    salons: Annotated[int, typer.Option("--salons", min=0, metavar="N", help="Try the rights to so many salons.")] = 20,
+    salons: Annotated[int, typer.Option("--salons", min=0, metavar="N", help="Try the rights to so many salons.")] = 10,
     as_json_: JsonOption = False,
     config: ConfigOption = None,
 ) -> int:
     """Look at everything that can be wrong, and say the remedy of each. Exit code 0: nothing failed; else 1.
 
-    Costs one request, and two for each salon that is tried.
+    Costs one request, and one for each list of each salon that is tried: five with the streams that are on at first.
     """
     logs.configure("critical")  # what goes wrong is a finding
     found = run(examine(config, Path.cwd(), os.environ, salons))

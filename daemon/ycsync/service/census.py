@@ -1,4 +1,4 @@
-"""Which salons does the user token manage, and how large are they? A request or two a salon, for `plan --live` and `doctor`."""
+"""Which salons does the user token manage, and how large are they? And which rights lack? For `plan --live` and `doctor`."""
 
 from __future__ import annotations
 
