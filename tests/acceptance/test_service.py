@@ -36,6 +36,7 @@ async def test_a_started_service_fills_the_salon_and_says_that_it_is_ready(place
     assert place.simulator.report().answers == {"200": place.simulator.report().requests}
 
 
+@pytest.mark.empty
 async def test_systemd_waits_for_a_start_that_migrates_and_for_no_other(place: Place, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "notify"))

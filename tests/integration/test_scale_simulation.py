@@ -22,6 +22,7 @@ from ycsync.config.settings import BUILT_IN_PRESETS
 PRESET = BUILT_IN_PRESETS["aggressive"]
 
 
+@pytest.mark.empty
 async def test_the_unchanged_statements_run_in_virtual_time(database_url: str) -> None:
     queue = await queues.Real.open(database_url)
     try:
