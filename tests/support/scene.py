@@ -178,7 +178,7 @@ class Scene:
             changing.cancel()
             await asyncio.gather(changing, return_exceptions=True)
 
-    async def settled(self, within_s: float = 60.0) -> list[str]:
+    async def settled(self, within_s: float = 3 * SAFETY_S) -> list[str]:
         """All that changed until now is proved; then: where the database is not what the salons hold, and what went wrong."""
         now = await self.value("select clock_timestamp()")
         pending = (
