@@ -222,12 +222,13 @@ def _record(**fields: Any) -> Parsed[Record]:
         ({"paid_full": 0}, "0"),
         ({}, "0"),
         ({"paid_full": 1, "finance_transactions": []}, "30"),
+        ({"paid_full": 1, "services": [{"cost": "odd", "cost_to_pay": 30}]}, "30"),
         ({"paid_full": 1, "finance_transactions": [{"amount": "12,50"}]}, "12.50"),
         ({"paid_full": 0, "finance_transactions": [{"amount": 40}, {"amount": -10}, {"amount": None}]}, "30"),
     ],
 )
 def test_what_was_paid(fields: dict[str, Any], paid: str) -> None:
-    assert str(_record(services=[{"cost": 10}, {"cost": 20}], **fields).rows[0].paid) == paid
+    assert str(_record(**{"services": [{"cost": 10}, {"cost": 20}], **fields}).rows[0].paid) == paid
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from ycsync.model.values import FieldError, add_up, is_empty
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
-_COSTS = frozenset(("services", "services.cost"))  # what `cost` is the sum of
 _STATUS: dict[int | None, RecordStatus] = {
     -1: "no_show",
     None: "waiting",
@@ -94,7 +93,7 @@ def _record(entity: int, payload: _RawRecord, text: str, zone: ZoneInfo) -> Reco
         online=read.flag(payload.online, "online"),
         comment=read.text(payload.comment, "comment"),
         cost=cost,
-        paid=_paid(payload, cost, read),
+        paid=_paid(payload, lines, cost, read),
         activity_id=None if activity is None else ActivityId(activity),
         created_at=read.instant(payload.create_date, "created_at", local),
         changed_at=read.instant(payload.last_change_date, "changed_at", local),
@@ -145,7 +144,7 @@ def _line(position: int, line: dict[str, Any], read: Lenient) -> RecordService:
     )
 
 
-def _paid(payload: _RawRecord, cost: Decimal, read: Lenient) -> Decimal | None:
+def _paid(payload: _RawRecord, lines: tuple[RecordService, ...], cost: Decimal, read: Lenient) -> Decimal | None:
     """The sum of the payments if any are listed; else the whole cost or nothing, by `paid_full`.
 
     None where a payment, or what it is all of, cannot be read: the sum of the others is not what was paid.
@@ -158,6 +157,6 @@ def _paid(payload: _RawRecord, cost: Decimal, read: Lenient) -> Decimal | None:
         if payments:
             return add_up([amount for amount in amounts if amount is not None])
     whole = read.flag(payload.paid_full, "paid")
-    if "paid" in read.odd or (whole and not _COSTS.isdisjoint(read.odd)):
+    if "paid" in read.odd or (whole and ("services" in read.odd or any(line.cost is None for line in lines))):
         return None
     return cost if whole else _ZERO
