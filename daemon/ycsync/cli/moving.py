@@ -64,7 +64,8 @@ def move(remove: RemoveOption = False, config: ConfigOption = None) -> int:
             f"{'Salon' if len(moved.left) == 1 else 'Salons'} {', '.join(map(str, moved.left))} would be lost with it, so "
             f"{moved.folder} is not removed. If that may be, remove the folder yourself."
         )
-    elif remove or (
+        return int(remove)
+    if remove or (
         sys.stdin.isatty() and typer.confirm(f"Remove the private database in {moved.folder}?", default=False, err=True)
     ):
         EmbeddedPostgres(moved.folder).remove()
