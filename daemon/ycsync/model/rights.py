@@ -42,7 +42,8 @@ def lacking(endpoint: str) -> str:
         what, which = "to ask for this", "to it"
     else:
         what, which = f"to read {right.reads}", f"«{right.section}»"
+    again = "day" if endpoint == "service_categories" else "hour"  # the services are read without them, once a day
     return (
         f"no right {what} (HTTP 403). Ask the salon's owner to give the API user the right {which} in YCLIENTS: "
-        "Settings, Users, Access rights. The salon's other streams go on; ycsync tries again every hour."
+        f"Settings, Users, Access rights. The salon's other streams go on; ycsync tries again every {again}."
     )

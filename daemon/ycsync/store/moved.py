@@ -45,7 +45,7 @@ class MovedVisits:
         return visits
 
     async def rows_a_day(self, company: int, zone: ZoneInfo, first: date, last: date) -> dict[date, int]:
-        """Return about how many visits each of these days has: as far as they are stored, in the zone's present distance."""
+        """Return about how many visits each of these days has: those stored, by the distance from UTC on the last day."""
         distance = datetime.combine(last, time.max, zone).utcoffset()
         rows = await self._database.fetch(self._sql["rows_a_day"], company, distance, first, last)
         return {row["day"]: row["rows"] for row in rows}

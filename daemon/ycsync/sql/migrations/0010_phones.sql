@@ -5,7 +5,7 @@
 -- read before the rows below changed; then views before their tables, as queries do. A bot that asks meanwhile waits for its view,
 -- and never holds a table that this waits for.
 lock table @schema.sync_status, @schema.client_profiles, @schema.visits, @schema.clients, @schema.records, @schema.staff,
-    @schema.services, @schema.service_categories, @schema.companies in access exclusive mode;
+    @schema.services, @schema.service_categories, @schema.companies, @schema.transactions in access exclusive mode;
 update @schema.sync_status set version = version + 1 where stream in ('clients', 'hooks');
 
 -- As model/phones.py does it, and tests/integration/test_views.py compares. OFFSET 0 keeps PostgreSQL from writing the inner
