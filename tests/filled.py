@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
 
+from ycsync.cli.app import app
 from ycsync.store.database import connect
 from ycsync.store.migrate import migrate
 
@@ -53,6 +56,18 @@ insert into yclients.limiter_egress (egress) values ('default');
 insert into yclients.limiter_slots (egress, kind, slot, used_at)
 select 'default', 60, n, now() - interval '10 seconds' from generate_series(0, 6) n;
 """
+
+
+@pytest.fixture
+def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A configuration whose database is this test's."""
+    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
+    return write_config(tmp_path)
+
+
+def call(config: Path, *args: str, answer: str | None = None) -> Result:
+    """Run a command in this process; `answer`: what somebody types."""
+    return CliRunner().invoke(app, [*args, "--config", str(config)], input=answer)
 
 
 def execute(url: str, *statements: str) -> None:

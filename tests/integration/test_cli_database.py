@@ -6,25 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from filled import PHONE, SALONS, fill, values, write_config
+from filled import PHONE, SALONS, call, fill, values
 from filled import execute as sql
-from ycsync.cli.app import app
 from ycsync.sql import migrations
 
-RUNNER = CliRunner()
 TABLES = (
     "clients", "companies", "history_queue", "hooks", "hooks_heard", "quarantine", "record_services", "records",
     "sweep_missing", "sync_batches",
     "sync_status", "visits_to_check",
 )  # fmt: skip
-
-
-@pytest.fixture
-def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
-    return write_config(tmp_path)
 
 
 @pytest.fixture
@@ -46,10 +37,6 @@ def filled(database_url: str) -> str:
             f"insert into yclients.visits_to_check values ({company}, 1911)",
         )
     return database_url
-
-
-def call(config: Path, *args: str, answer: str | None = None) -> Result:
-    return RUNNER.invoke(app, [*args, "--config", str(config)], input=answer)
 
 
 def rows_of(url: str, company: int) -> dict[str, int]:

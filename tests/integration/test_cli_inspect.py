@@ -16,24 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
+from filled import call, fill, make_schema, write_config
 from filled import execute as sql
-from filled import fill, make_schema, write_config
 from support.patience import SAFETY_S
-from ycsync.cli.app import app
-
-RUNNER = CliRunner()
-
-
-@pytest.fixture
-def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
-    return write_config(tmp_path)
-
-
-def call(config: Path, *args: str) -> Result:
-    return RUNNER.invoke(app, [*args, "--config", str(config)])
 
 
 def judged(config: Path) -> dict[str, dict[str, Any]]:

@@ -6,25 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from filled import fill, values, write_config
-from ycsync.cli.app import app
+from filled import call, fill, values
 from ycsync.config import InForce
 from ycsync.errors import DatabaseUnavailable, UsageError
 from ycsync.service.control import Beacon
-
-RUNNER = CliRunner()
-
-
-@pytest.fixture
-def config(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("YCSYNC_DATABASE_URL", database_url)
-    return write_config(tmp_path)
-
-
-def call(config: Path, *args: str) -> Result:
-    return RUNNER.invoke(app, [*args, "--config", str(config)])
 
 
 @pytest.mark.parametrize("mistake", ["preset: agressive", "streams: {clients: often}", "presett: night"])

@@ -22,15 +22,6 @@ from limitlog import (
 )
 from ycsync.limiter import MARGIN_S, Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, SCHEMA, size=4)
-    await migrate(database)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -31,16 +31,7 @@ from ycsync import limiter as limiter_module
 from ycsync.errors import DatabaseError, DatabaseUnavailable
 from ycsync.limiter import PAUSE_POLL_S, Lease, Limiter, Rates
 from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate
 from ycsync.store.work import Work
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, SCHEMA, size=4)
-    await migrate(database)
-    yield database
-    await database.close()
 
 
 async def freed(database: Database, give_back: Callable[[Lease], None], lease: Lease, window_s: float) -> None:

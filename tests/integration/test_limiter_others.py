@@ -16,20 +16,11 @@ from ycsync.limiter import Lease
 from ycsync.ratelimit import RateHeaders
 from ycsync.simulator import Options, Simulator
 from ycsync.simulator.report import Budget
-from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate
+from ycsync.store.database import Database
 from ycsync.store.report import Report
 
 MEASURED = (121.0, 181.0)  # a minute of virtual time, when all is learnt
 TOLD = f"select others, leaves_minute from {SCHEMA}.limiter_egress where others is not null"
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, SCHEMA, size=4)
-    await migrate(database)
-    yield database
-    await database.close()
 
 
 @pytest.fixture

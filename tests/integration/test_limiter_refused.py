@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-
-import pytest
 
 from limitlog import (
     SCHEMA,
@@ -17,16 +14,6 @@ from limitlog import (
 from support.patience import SAFETY_S
 from ycsync.limiter import Limiter
 from ycsync.store.database import Database, connect
-from ycsync.store.migrate import migrate
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, SCHEMA, size=4)
-    await migrate(database)
-    yield database
-    await database.close()
-
 
 BLOCKED_FOR = f"select extract(epoch from blocked_until - now())::float8 from {SCHEMA}.limiter_egress"
 

@@ -162,7 +162,7 @@ class Bench:
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    database = await connect(database_url, "yclients", size=3)
+    database = await connect(database_url, "yclients", size=4)
     await migrate(database)
     yield database
     await database.close()
