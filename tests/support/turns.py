@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from support.house import QUICK, House, open_house
+from support.patience import SAFETY_S
 from ycsync.scheduler import Current, Scheduler
 from ycsync.service.overview import Overview
 from ycsync.simulator import Options, Simulator
@@ -88,13 +89,18 @@ class Turns:
         return {(row["company_id"], row["stream"]): dict(row) for row in found}
 
     async def batches(self, company: int | None = None, stream: str | None = None) -> list[dict[str, Any]]:
-        """sync_batches, oldest first."""
-        found = await self.house.database.fetch(
-            f"select * from {self.house.database.schema}.sync_batches "
-            "where ($1::bigint is null or company = $1) and ($2::text is null or stream = $2) order by id",
-            company,
-            stream,
+        """Those that had begun, oldest first, once they ended: how one ended is written after its claim was given back."""
+        begun = (
+            f"from {self.house.database.schema}.sync_batches "
+            "where ($1::bigint is null or company = $1) and ($2::text is null or stream = $2)"
         )
+        last = await self.house.database.fetchval(f"select max(id) {begun}", company, stream)
+        async with asyncio.timeout(SAFETY_S):
+            while True:
+                found = await self.house.database.fetch(f"select * {begun} and id <= $3 order by id", company, stream, last)
+                if all(row["finished_at"] is not None for row in found):
+                    break
+                await asyncio.sleep(0.005)
         return [dict(row) for row in found]
 
     async def age(self, interval: str, streams: Sequence[str] = ("clients", "records")) -> None:
