@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,17 +89,18 @@ async def migrate_database(loaded: Loaded, database: Database) -> tuple[int, ...
 
 async def _take_over(loaded: Loaded, database: Database) -> None:
     """Without the erasures nothing may be read: a private database that cannot be opened is said, and ends the start."""
-    try:
-        async with private_beside(loaded, migrating=True) as private:
-            if private is not None:
-                await carry(private.database, database)
-                emit(_log, DATABASE_LEFT_BEHIND, folder=str(private.folder), holds=private.holds.says())
-    except YcsyncError as error:
-        raise DatabaseError(
-            f"the private database in {private_root(loaded)}, which the settings name no more, may hold erasures and cannot be "
-            "opened. Mend it, so that nobody who was erased is read again. If nobody was, move that folder away and start "
-            f"again. It says: {error}"
-        ) from error
+    async with AsyncExitStack() as stack:
+        try:
+            private = await stack.enter_async_context(private_beside(loaded, migrating=True))
+        except YcsyncError as error:
+            raise DatabaseError(
+                f"the private database in {private_root(loaded)}, which the settings name no more, may hold erasures and "
+                "cannot be opened. Mend it, so that nobody who was erased is read again. If nobody was, move that folder away "
+                f"and start again. It says: {error}"
+            ) from error
+        if private is not None:  # an outage of the new database is no fault of the private one
+            await carry(private.database, database)
+            emit(_log, DATABASE_LEFT_BEHIND, folder=str(private.folder), holds=private.holds.says())
 
 
 async def left_behind(loaded: Loaded) -> tuple[str, str] | None:
