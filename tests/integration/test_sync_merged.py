@@ -149,6 +149,36 @@ async def test_a_question_that_is_refused_keeps_no_delta_from_coming(
         await assert_equal(sim, house)
 
 
+async def test_a_day_that_is_refused_keeps_no_other_from_being_asked_for(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_salon(database_url, clients=60, visits=600) as (sim, house):
+        await house.companies()
+        await house.cycle(SALON)
+        merge(sim.world.salons[SALON], 3)
+        house.tomorrow_night()
+        await house.cycle(SALON, ("clients",))
+        before, read, asked = await waiting(house), VisitsCheck._ask, []
+
+        async def refusing(self: VisitsCheck, window: Window, number: int = 1) -> Any:
+            oldest = min(one.day for one in self.waiting.values())
+            if window.lo is not None and window.hi is not None and window.lo <= oldest <= window.hi:
+                asked.append(window)
+                self.refused += 1
+                return None
+            return await read(self, window, number)
+
+        monkeypatch.setattr(VisitsCheck, "_ask", refusing)
+        for _ in range(4):
+            await house.cycle(SALON, ("records",))
+        assert asked
+        assert await waiting(house) < before / 4
+        monkeypatch.undo()
+        await house.cycle(SALON, ("records",))
+        assert await waiting(house) == 0
+        await assert_equal(sim, house)
+
+
 async def test_many_merges_cost_no_more_than_a_reading_of_everything(database_url: str) -> None:
     async with open_salon(database_url, clients=400, visits=4000, records_cap=300) as (sim, house):
         salon = sim.world.salons[SALON]

@@ -90,7 +90,8 @@ class VisitsCheck:
             lo, hi = min(one.day for one in visits), max(one.day for one in visits)
             window = Window(lo=lo - self.before, hi=hi + self.beyond)
             if (answer := await self._ask(window)) is None:
-                groups[:0] = _halves(visits) if lo < hi else ()
+                # Last: one day that is refused does not keep the others from being asked for.
+                groups += _halves(visits) if lo < hi else ()
                 continue
             page, parsed = answer
             whole = self._whole(page, parsed)
