@@ -224,3 +224,14 @@ async def test_a_pass_whose_look_needs_more_than_a_batch_is_not_called_served(da
             assert len(await house.live("clients", SALON)) == 290
             standing = await Report(house.database).standing("default")
             assert {row.done for row in standing.streams if row.stream == "clients"} == {290}
+
+
+@pytest.mark.parametrize("empty_as_404", [False, True])
+async def test_a_small_salon_whose_clients_are_all_gone_is_read_again(database_url: str, empty_as_404: bool) -> None:
+    async with open_salon(database_url, clients=8, visits=10, empty_as_404=empty_as_404) as (sim, house):
+        salon = sim.world.salons[SALON]
+        await house.companies()
+        await house.cycle(SALON)
+        for one in list(salon.clients):
+            salon.delete_client(one)
+        assert (await asked(house)).effect.held_back == 8, "all of them at once is asked about"

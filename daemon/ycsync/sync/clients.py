@@ -83,12 +83,13 @@ class ClientsBatch(PagesBatch[Client]):
     async def _disagrees(self) -> bool:
         """Ask for the count, on the last page: clients that came since the delta stand there, and are not taken for others."""
         batch, only_changes = self.batch, self.cursor.readings == cursors.READINGS
-        ask = last_page(await batch.pages.clients_known(batch.company, ()))
+        stored = await batch.pages.clients_known(batch.company, ())
+        ask = last_page(stored)
         try:
             page, parsed = await batch.read(ep.clients(batch.company, ask, None), self.parse)
         except NotFound:  # beyond the end; or the list is no more, which the next reading finds out
             batch.tally.errors -= 1  # an answer that was asked for
-            return ask.page > 1
+            return stored > 0
         if page.total is None or ask.start <= page.total < ask.start + parsed.seen:
             return only_changes  # no count, or none that can be right: the ids tell, once
         known = await batch.pages.clients_known(batch.company, parsed.ids)
