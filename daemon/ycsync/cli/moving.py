@@ -16,7 +16,7 @@ from ycsync.service.private import Private, private_beside, private_root
 from ycsync.store.database import Database, connect
 from ycsync.store.embedded import EmbeddedPostgres
 from ycsync.store.migrate import migrate
-from ycsync.store.move import Contents, busy, carry, contents, copy, enforce, salons, settled
+from ycsync.store.move import Contents, busy, carry, contents, copy, enforce, only_there, settled, unread
 
 RemoveOption = Annotated[bool, typer.Option("--remove", help="Remove the private database afterwards, without asking.")]
 
@@ -94,10 +94,11 @@ async def _into(new: Database, private: Private) -> _Moved:
             f"{where}: a service or a command works with it. Stop it first (systemctl stop ycsync), then try again."
         )
     await carry(private.database, new)
-    copying = not await settled(new)
+    # A pass that is under way is not given up for a database that no pass ended in either.
+    copying = await unread(new) or (not await settled(new) and await settled(private.database))
     if copying:
         await copy(private.database, new)
-    left = () if copying else tuple(sorted(await salons(private.database) - await salons(new)))
+    left = () if copying else await only_there(private.database, new)
     return _Moved(private.folder, new.where, await contents(private.database), copying, await enforce(new), left)
 
 
@@ -106,6 +107,6 @@ def _said(moved: _Moved) -> str:
         return f"Moved into {moved.where}: {moved.holds.says()}. YCLIENTS was not asked."
     again = f"; {moved.erased} that were erased there are erased here again" if moved.erased else ""
     return (
-        f"A first pass ended in {moved.where}: its rows stay. Erasures and pauses were taken over{again}. "
+        f"YCLIENTS was read into {moved.where} already: its rows stay. Erasures and pauses were taken over{again}. "
         "What YCLIENTS shows no more (deleted rows, quarantine, the history of batches) is in the private database only."
     )

@@ -20,9 +20,13 @@ select not exists (select from @schema.companies) and not exists (select from @s
 select exists (
     select from @schema.sync_status where stream in ('clients', 'records') and last_success_at is not null)
 
--- name: salons
--- Those that are stored, or that were erased.
-select id from @schema.companies union select company_id from @schema.erasures where client_id is null and lifted_at is null
+-- name: filled
+-- Salons and their streams of which a first pass ended here, as far as the salon is still known.
+select company_id, stream from @schema.sync_status s
+where stream in ('clients', 'records') and last_success_at is not null and exists (select from @schema.companies where id = s.company_id)
+
+-- name: erased_salons
+select distinct company_id from @schema.erasures where client_id is null and lifted_at is null
 
 -- name: busy
 -- Processes that work with this database now.

@@ -63,9 +63,13 @@ async def settled(database: Database) -> bool:
     return bool(await database.fetchval(database.statements("move.sql")["settled"]))
 
 
-async def salons(database: Database) -> set[int]:
-    """Return the salons that are stored, or that were erased."""
-    return {row["id"] for row in await database.fetch(database.statements("move.sql")["salons"])}
+async def only_there(old: Database, new: Database) -> tuple[int, ...]:
+    """Return the salons that were read to the end in `old`, and neither in `new` nor erased."""
+    statements = new.statements("move.sql")
+    filled = {tuple(row) for row in await old.fetch(old.statements("move.sql")["filled"])}
+    filled -= {tuple(row) for row in await new.fetch(statements["filled"])}
+    erased = {row["company_id"] for row in await new.fetch(statements["erased_salons"])}
+    return tuple(sorted({company for company, _ in filled} - erased))
 
 
 async def busy(database: Database) -> bool:
