@@ -66,6 +66,7 @@ class Daemon:
         self.chosen_at: datetime | None = None  # the preset was, on the page
         self.scheduler: Scheduler | None = None
         self.reason = "asked"
+        self.stop_at: float | None = None  # on the monotonic clock: when it was asked to stop
         self.live = False
 
     async def run(self, url: str) -> int:
@@ -113,15 +114,14 @@ class Daemon:
                 engine.scheduler.observe = self.overview.batch
                 self.live = True
                 await self._live(engine)
-                begun = time.monotonic()
         finally:
             self.beacon.close()
             await database.close()
-            emit(_log, logs.SERVICE_STOPPED, duration_s=round(time.monotonic() - begun, 2))
+            emit(_log, logs.SERVICE_STOPPED, duration_s=round(time.monotonic() - (self.stop_at or begun), 2))
         return 0
 
     def _stop(self, name: str) -> None:
-        self.reason = name
+        self.reason, self.stop_at = name, time.monotonic()
         self.stop.set()
 
     async def _live(self, engine: Engine) -> None:
