@@ -2,8 +2,8 @@
 -- Phones of other countries keep their country code, birthdays may lack a year, and values that cannot be read are counted.
 
 -- Everything that readers use and this transaction changes, at once: the cursors first, as pages do, so that none commits that was
--- read before the rows below changed; then views before their tables, as queries do. A bot that asks meanwhile waits for its view,
--- and never holds a table that this waits for.
+-- read before the rows below changed; then views before their tables, as queries do. A query that names a view
+-- first waits for it. One that names a table first can still end this in a deadlock: all is rolled back, the next start tries again.
 lock table @schema.sync_status, @schema.client_profiles, @schema.visits, @schema.clients, @schema.records, @schema.staff,
     @schema.services, @schema.service_categories, @schema.companies, @schema.transactions in access exclusive mode;
 update @schema.sync_status set version = version + 1 where stream in ('clients', 'hooks');
