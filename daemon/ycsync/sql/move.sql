@@ -25,9 +25,6 @@ select exists (
 select company_id, stream from @schema.sync_status s
 where stream in ('clients', 'records') and last_success_at is not null and exists (select from @schema.companies where id = s.company_id)
 
--- name: erased_salons
-select distinct company_id from @schema.erasures where client_id is null and lifted_at is null
-
 -- name: busy
 -- Processes that work with this database now.
 select count(*) from @schema.workers where beat_at > now() - interval '10 seconds'

@@ -65,10 +65,9 @@ async def settled(database: Database) -> bool:
 
 async def only_there(old: Database, new: Database) -> tuple[int, ...]:
     """Return the salons that were read to the end in `old`, and neither in `new` nor erased."""
-    statements = new.statements("move.sql")
     filled = {tuple(row) for row in await old.fetch(old.statements("move.sql")["filled"])}
-    filled -= {tuple(row) for row in await new.fetch(statements["filled"])}
-    erased = {row["company_id"] for row in await new.fetch(statements["erased_salons"])}
+    filled -= {tuple(row) for row in await new.fetch(new.statements("move.sql")["filled"])}
+    erased = {row["company_id"] for row in await new.fetch(new.statements("pages.sql")["erased_salons"])}
     return tuple(sorted({company for company, _ in filled} - erased))
 
 
