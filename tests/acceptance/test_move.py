@@ -150,6 +150,20 @@ async def test_move_replaces_what_was_read_before_a_first_pass_ended(place: Plac
     assert (await counts(place))["clients"] == 39
 
 
+async def test_move_keeps_a_first_pass_where_only_an_erasure_is_left(place: Place, private: Private) -> None:
+    assert (await private.old("db", "erase", "--company", "4001", "--yes")).code == 0
+    assert (await place.run("db", "migrate", STATE_DIRECTORY=str(place.folder / "other"))).code == 0
+    await execute(
+        place,
+        "insert into yclients.companies (id, title, timezone, currency, active, raw, observed_at) "
+        "values (4002, 'Salon', 'Europe/Moscow', 'RUB', true, '{}', now())",
+    )
+    moved = await private.new("db", "move")
+    assert (moved.code, "its rows stay" in moved.out) == (0, True), moved.err
+    assert await ids(place, "companies", "id") == {4002}
+    assert 4001 in await ids(place, "erasures", "company_id")
+
+
 async def test_erasures_are_found_in_a_schema_of_another_name(place: Place, private: Private) -> None:
     text = place.config.read_text("utf-8")
     place.config.write_text(f"{text}\ndatabase: {{schema: salon}}\n")
