@@ -7,17 +7,15 @@ import os
 import random
 import shutil
 import signal
-import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-import asyncpg
 import hypothesis
 import pytest
 
+from support.databases import new_database
 from support.memory import server_folder
 from ycsync.logs import rate
 from ycsync.store.database import connect
@@ -133,23 +131,11 @@ def postgres_dsn() -> Iterator[str]:
         shutil.rmtree(folder)
 
 
-@asynccontextmanager
-async def _database(server: str, template: str) -> AsyncIterator[str]:
-    name = f"test_{uuid.uuid4().hex}"
-    admin = await asyncpg.connect(server)
-    try:
-        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
-        yield urlunsplit(urlsplit(server)._replace(path=f"/{name}"))
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    finally:
-        await admin.close()
-
-
 @pytest.fixture(scope="session")
 def migrated(postgres_dsn: str) -> Iterator[str]:
     """The name of a database in which every migration ran: a copy of it takes a sixth of the time."""
     loop = asyncio.new_event_loop()
-    made = _database(postgres_dsn, "template0")
+    made = new_database(postgres_dsn, "template0")
 
     async def begin() -> str:
         url = await made.__aenter__()
@@ -167,5 +153,5 @@ def migrated(postgres_dsn: str) -> Iterator[str]:
 async def database_url(postgres_dsn: str, migrated: str, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     """The DSN of a database that is this test's alone: with the schema `yclients`; marked `empty`: without it."""
     empty = request.node.get_closest_marker("empty") is not None
-    async with _database(postgres_dsn, "template0" if empty else migrated) as url:
+    async with new_database(postgres_dsn, "template0" if empty else migrated) as url:
         yield url
