@@ -41,9 +41,10 @@ class Effort:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The two options of a long run."""
+    """The two options of a long run, and the one of the golden files."""
     parser.addoption("--soak", action="store_true", help="try the promises for about an hour, with seeds of their own")
     parser.addoption("--seed", type=int, default=None, help="begin with this seed (a soak prints the one it took)")
+    parser.addoption("--accept", action="store_true", help="write the golden files of tests/golden as the program is now")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,0 +1,228 @@
+"""How is an output compared with the file that holds what it was, and what is left out?
+
+A golden file in `tests/golden/expected` is an output that changes on purpose only. What differs
+from run to run, or with the number of requests that a pass needs, is a placeholder in it, such as
+`<time>` or `<n>`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+FOLDER = Path(__file__).parent / "expected"
+ACCEPT = "./deploy/test tests/golden --accept"
+Golden = Callable[[str, str], None]
+"""The fixture of that name: takes the name of a file and what it should hold."""
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+
+
+def compare(name: str, text: str, *, accept: bool) -> str:
+    """What is to be said of the difference; empty: there is none. `accept`: write the file anew."""
+    path = FOLDER / name
+    text = text if text.endswith("\n") else text + "\n"
+    before = path.read_text("utf-8") if path.exists() else ""
+    if text == before:
+        return ""
+    if accept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, "utf-8")
+        return ""
+    shown = str(path.relative_to(FOLDER.parents[2]))
+    lines = difflib.unified_diff(
+        before.splitlines(), text.splitlines(), shown, "as it is now", lineterm=""
+    )
+    return "\n".join(
+        (
+            f"{shown} differs from what the program says:",
+            *lines,
+            "",
+            f"If it was to change: {ACCEPT}",
+            "writes the file anew; look at the difference and commit it. Else mend the program.",
+        )
+    )
+
+
+# --- JSON -----------------------------------------------------------------------------------------
+
+VARYING: Mapping[str, str] = {
+    "at": "<time>",
+    "as_of": "<time>",
+    "clock": "<time>",
+    "since": "<time>",
+    "oldest": "<time>",
+    "median": "<time>",
+    "started_at": "<time>",
+    "finished_at": "<time>",
+    "last_success_at": "<time>",
+    "proved_as_of": "<time>",
+    "lag_s": "<seconds>",
+    "pid": "<pid>",
+    "version": "<version>",
+    "address": "<address>",
+    # What the number of requests decides, or the order in which they were answered.
+    "id": "<n>",
+    "requests": "<n>",
+    "second": "<n>",
+    "minute": "<n>",
+    "batches": "<n>",
+}
+"""Keys of JSON objects whose value is replaced, if it is a text or a number."""
+
+
+def as_json(document: object) -> str:
+    """The document with its keys in their order, without what varies."""
+    return json.dumps(_settled(document), ensure_ascii=False, indent=2)
+
+
+def _settled(value: object, key: str = "") -> object:
+    match value:
+        case dict():
+            return {name: _settled(one, name) for name, one in value.items()}
+        case list() if key in VARYING and value:
+            return [VARYING[key]]
+        case list():
+            return [_settled(one) for one in value]
+        case int() if key == "version":
+            return "<n>"
+        case str() | int() | float() if key in VARYING and not isinstance(value, bool):
+            return VARYING[key]
+        case str():
+            return _TIME.sub("<time>", value)
+        case _:
+            return value
+
+
+# --- text -----------------------------------------------------------------------------------------
+
+
+def as_text(text: str, replaced: Mapping[str, str]) -> str:
+    """The text, in which each key of `replaced`, a regular expression, gives way to its value."""
+    for pattern, placeholder in replaced.items():
+        text = re.sub(pattern, placeholder, text, flags=re.MULTILINE)
+    return text
+
+
+def as_table(text: str, header: str, placeholders: Mapping[str, str]) -> str:
+    """The table below the line `header`, written anew with the columns of `placeholders` replaced.
+
+    Widths of columns follow from what stands in them, so all of them are made anew.
+    """
+    lines = text.splitlines()
+    first = lines.index(next(line for line in lines if line.split() == header.split()))
+    last = next((n for n in range(first, len(lines)) if not lines[n]), len(lines))
+    columns = re.split(r"\s{2,}", lines[first])
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines[first:last]]
+    for row in rows[1:]:
+        for n, column in enumerate(columns):
+            row[n] = placeholders.get(column, row[n]) if row[n] != "-" else row[n]
+    return "\n".join((*lines[:first], *("  ".join(row) for row in rows), *lines[last:]))
+
+
+# --- metrics --------------------------------------------------------------------------------------
+
+
+def as_metrics(text: str, kept: Iterable[str]) -> str:
+    """Each family with type and help, each series with its labels; values where they are `kept`."""
+    return "\n".join(_families(text, frozenset(kept)))
+
+
+def _families(text: str, kept: frozenset[str]) -> Iterator[str]:
+    for family in text_string_to_metric_families(text):
+        yield f"{family.name} ({family.type}): {family.documentation}"
+        # Series that differ in their last label only share a line.
+        lines: dict[str, list[str]] = {}
+        for sample in family.samples:
+            value = f"{sample.value:g}" if family.name in kept else ""
+            *outer, last = sample.labels.items() or (("", ""),)
+            head = " ".join((sample.name, *(f"{key}={label}" for key, label in outer), last[0]))
+            label = "<version>" if last[0] == "version" else last[1]
+            lines.setdefault(head, []).append(" ".join(filter(None, (label, value))))
+        yield from (
+            f"    {head.strip()}: {', '.join(told)}".rstrip(": ") for head, told in lines.items()
+        )
+
+
+# --- log ------------------------------------------------------------------------------------------
+
+_PAIR = re.compile(r'([A-Za-z0-9_.-]+)=("(?:[^"\\]|\\.)*"|\S*)')
+
+
+def pairs(line: str) -> dict[str, str]:
+    """The keys and values of a line in logfmt, as they are written."""
+    return {key: value for key, value in _PAIR.findall(line)}
+
+
+def as_log(text: str, varying: Mapping[str, Iterable[str]]) -> str:
+    """The lines of a log by salon and stream, in the order in which each of them spoke.
+
+    `varying`: for an event, keys whose value is replaced ("*": for all events). Of equal lines
+    after one another one is left.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for line in text.splitlines():
+        told = pairs(line)
+        names = {*varying.get("*", ()), *varying.get(told["event"], ())}
+        said = " ".join(
+            f"{key}={f'<{key}>' if key in names else value}" for key, value in told.items()
+        )
+        lines = found.setdefault((told.get("company", ""), told.get("stream", "")), [])
+        if not lines or lines[-1] != said:
+            lines.append(said)
+    return "\n\n".join("\n".join(found[key]) for key in sorted(found))
+
+
+# --- HTML -----------------------------------------------------------------------------------------
+
+
+class _Outline(HTMLParser):
+    """Each element a line, indented by its depth, with its attributes; then the text in it."""
+
+    _EMPTY = frozenset({"meta", "link", "input", "br", "img"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        told = "".join(
+            f" {name}" if value is None else f' {name}="{value}"' for name, value in attrs
+        )
+        self._add(f"<{tag}{told}>")
+        if tag not in self._EMPTY:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_decl(self, decl: str) -> None:
+        self._add(f"<!{decl}>")
+
+    def handle_data(self, data: str) -> None:
+        if text := " ".join(data.split()):
+            self._add(text)
+
+    def _add(self, line: str) -> None:
+        self.lines.append("  " * len(self._open) + line)
+
+
+def as_outline(page: str) -> str:
+    """The elements of a page with their attributes, and its texts."""
+    outline = _Outline()
+    outline.feed(page)
+    outline.close()
+    return "\n".join(outline.lines)
+
+
+def sections(parts: Iterable[tuple[str, Any]]) -> str:
+    """Several texts in one file, each below its title."""
+    return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)
