@@ -66,7 +66,7 @@ class Daemon:
         self.chosen_at: datetime | None = None  # the preset was, on the page
         self.scheduler: Scheduler | None = None
         self.reason = "asked"
-        self.stop_at: float | None = None  # on the monotonic clock: when it was asked to stop
+        self.stop_at: float | None = None  # on the monotonic clock: when it was asked to stop first
         self.live = False
 
     async def run(self, url: str) -> int:
@@ -121,7 +121,8 @@ class Daemon:
         return 0
 
     def _stop(self, name: str) -> None:
-        self.reason, self.stop_at = name, time.monotonic()
+        if self.stop_at is None:  # a second signal changes nothing
+            self.reason, self.stop_at = name, time.monotonic()
         self.stop.set()
 
     async def _live(self, engine: Engine) -> None:
