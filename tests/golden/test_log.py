@@ -1,25 +1,24 @@
-"""Are events, their keys and their lines as they were, and does a sync say what it said?"""
+"""The lines of the log, in each form. docs/events.md, which a test compares, has the events."""
 
 from __future__ import annotations
 
 import io
-import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-import structlog
 
 from golden.compare import Golden, as_log, sections
 from golden.salon import Run
+from support.logged import Terminal, logging_restored
 from ycsync import logs
 from ycsync.errors import DatabaseUnavailable
-from ycsync.logs.catalogue import CATALOGUE, COMMON_KEYS, KEYS
-from ycsync.logs.journal import field
+from ycsync.logs.catalogue import CATALOGUE
 
+__all__ = ["logging_restored"]
 # What differs from run to run, or with the number of requests.
 VARYING = {
     "*": ("ts", "batch", "version", "requests", "duration_s"),
@@ -31,48 +30,12 @@ VARYING = {
 STYLES: Mapping[str, Mapping[str, str]] = {"in colour": {}, "without colour": {"NO_COLOR": "1"}}
 
 
-class Terminal(io.StringIO):
-    """Something that colour is for."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture
-def _restored() -> Iterator[None]:
-    """Logging is the process's own: put it back as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.getLogger("aiohttp.access").disabled = False
-    logs.configure("info", stream=io.StringIO(), env={})
-    structlog.reset_defaults()
-
-
 @pytest.mark.xdist_group("golden")
 def test_the_log_of_a_sync(run: Run, golden: Golden) -> None:
     golden("log_of_a_sync.txt", as_log(run.log, VARYING))
 
 
-def test_the_catalogue_of_events(golden: Golden) -> None:
-    events = "\n\n".join(
-        "\n".join(
-            (
-                f"{event.name} ({event.level})",
-                f"  keys: {', '.join(event.keys) or '-'}",
-                f"  meaning: {event.meaning}",
-                f"  action: {event.action or '-'}",
-            )
-        )
-        for event in sorted(CATALOGUE.values(), key=lambda one: one.name)
-    )
-    keys = "\n".join(f"{key} ({field(key)}): {KEYS[key]}" for key in sorted(KEYS))
-    parts = (("Events", events), ("Keys of any event", ", ".join(COMMON_KEYS)), ("Keys", keys))
-    golden("events.txt", sections(parts))
-
-
-@pytest.mark.usefixtures("_restored")
+@pytest.mark.usefixtures("logging_restored")
 def test_a_line_of_each_event(golden: Golden) -> None:
     stream = io.StringIO()
     logs.configure("debug", stream=stream, env={})
@@ -93,7 +56,7 @@ def say() -> None:
     logs.emit(logger, logs.SERVICE_ALIVE, streams=5, colour="green")
 
 
-@pytest.mark.usefixtures("_restored")
+@pytest.mark.usefixtures("logging_restored")
 def test_a_line_on_a_terminal(golden: Golden) -> None:
     parts = []
     for title, env in STYLES.items():
@@ -105,7 +68,7 @@ def test_a_line_on_a_terminal(golden: Golden) -> None:
     golden("terminal_lines.txt", sections(parts))
 
 
-@pytest.mark.usefixtures("_restored")
+@pytest.mark.usefixtures("logging_restored")
 def test_an_entry_of_the_journal(tmp_path: Path, golden: Golden) -> None:
     path = tmp_path / "journal"
     with (

@@ -8,7 +8,6 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,28 +15,14 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.logged import Terminal, logging_restored
 from ycsync import logs
 from ycsync.errors import ApiError, DatabaseUnavailable
 from ycsync.logs import output, rate
 
+__all__ = ["logging_restored"]
+pytestmark = pytest.mark.usefixtures("logging_restored")
 TOKEN = "k3yt0k3nabcdef12345"
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    """Logging is the process's own: put it back as it was."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.getLogger("aiohttp.access").disabled = False
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.documents import CHECKOUT
+from support.logged import logging_restored
 from ycsync import logs
 from ycsync.errors import DatabaseUnavailable
 from ycsync.logs.catalogue import CATALOGUE, COMMON_KEYS, KEYS, LIBRARY
@@ -28,19 +29,9 @@ from ycsync.logs.document import document
 from ycsync.logs.journal import encoded, field
 from ycsync.logs.rate import ALL_BURST, ALL_EVERY_S, BURST, EVERY_S, FIRST_S, MOST_KEPT, Rate
 
+__all__ = ["logging_restored"]
+pytestmark = pytest.mark.usefixtures("logging_restored")
 SAID_BY_ITSELF = {LIBRARY.name}  # logs.output, for libraries
-
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    logging.getLogger("aiohttp.access").disabled = False
-    logs.configure("info", stream=io.StringIO(), env={})
-    structlog.reset_defaults()
-    structlog.contextvars.clear_contextvars()
 
 
 class Journald:
