@@ -1,8 +1,8 @@
-"""How is an output compared with the file that holds what it was, and what is left out?
+"""Comparison of an output with its golden file, and placeholders for what varies.
 
-A golden file in `tests/golden/expected` is an output that changes on purpose only. What differs
-from run to run, or with the number of requests that a pass needs, is a placeholder in it, such as
-`<time>` or `<n>`.
+A golden file in `tests/golden/expected` is an output that changes on purpose only. A placeholder
+such as `<time>` or `<n>` stands for a value that differs from run to run, or with the number of
+requests of a pass.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
 
 
 def compare(name: str, text: str, *, accept: bool) -> str:
-    """What is to be said of the difference; empty: there is none. `accept`: write the file anew."""
+    """Return the difference as a message, empty if there is none. `accept`: rewrite the file."""
     path = FOLDER / name
     text = text if text.endswith("\n") else text + "\n"
     before = path.read_text("utf-8") if path.exists() else ""
@@ -41,11 +41,11 @@ def compare(name: str, text: str, *, accept: bool) -> str:
     )
     return "\n".join(
         (
-            f"{shown} differs from what the program says:",
+            f"{shown} differs from the program's output:",
             *lines,
             "",
-            f"If it was to change: {ACCEPT}",
-            "writes the file anew; look at the difference and commit it. Else mend the program.",
+            f"If the change is intended: {ACCEPT}",
+            "rewrites the file; check the diff and commit it. Otherwise mend the program.",
         )
     )
 
@@ -78,18 +78,18 @@ VARYING: Mapping[str, str] = {
 
 
 def as_json(document: object) -> str:
-    """The document with its keys in their order, without what varies."""
-    return json.dumps(_settled(document), ensure_ascii=False, indent=2)
+    """Return the document as JSON, keys in their order, with placeholders."""
+    return json.dumps(_normalised(document), ensure_ascii=False, indent=2)
 
 
-def _settled(value: object, key: str = "") -> object:
+def _normalised(value: object, key: str = "") -> object:
     match value:
         case dict():
-            return {name: _settled(one, name) for name, one in value.items()}
+            return {name: _normalised(one, name) for name, one in value.items()}
         case list() if key in VARYING and value:
             return [VARYING[key]]
         case list():
-            return [_settled(one) for one in value]
+            return [_normalised(one) for one in value]
         case int() if key == "version":
             return "<n>"
         case str() | int() | float() if key in VARYING and not isinstance(value, bool):
@@ -104,16 +104,16 @@ def _settled(value: object, key: str = "") -> object:
 
 
 def as_text(text: str, replaced: Mapping[str, str]) -> str:
-    """The text, in which each key of `replaced`, a regular expression, gives way to its value."""
+    """Return the text with each key of `replaced`, a regular expression, replaced by its value."""
     for pattern, placeholder in replaced.items():
         text = re.sub(pattern, placeholder, text, flags=re.MULTILINE)
     return text
 
 
 def as_table(text: str, header: str, placeholders: Mapping[str, str]) -> str:
-    """The table below the line `header`, written anew with the columns of `placeholders` replaced.
+    """Return the text with the columns of `placeholders` replaced in the table below `header`.
 
-    Widths of columns follow from what stands in them, so all of them are made anew.
+    The widths of columns depend on their values, so columns are separated by two spaces.
     """
     lines = text.splitlines()
     first = lines.index(next(line for line in lines if line.split() == header.split()))
@@ -130,7 +130,7 @@ def as_table(text: str, header: str, placeholders: Mapping[str, str]) -> str:
 
 
 def as_metrics(text: str, kept: Iterable[str]) -> str:
-    """Each family with type and help, each series with its labels; values where they are `kept`."""
+    """Return each family with type and help, its series with labels, and the values of `kept`."""
     return "\n".join(_families(text, frozenset(kept)))
 
 
@@ -156,15 +156,15 @@ _PAIR = re.compile(r'([A-Za-z0-9_.-]+)=("(?:[^"\\]|\\.)*"|\S*)')
 
 
 def pairs(line: str) -> dict[str, str]:
-    """The keys and values of a line in logfmt, as they are written."""
+    """Return the keys and values of a line in logfmt, as they are written."""
     return {key: value for key, value in _PAIR.findall(line)}
 
 
 def as_log(text: str, varying: Mapping[str, Iterable[str]]) -> str:
-    """The lines of a log by salon and stream, in the order in which each of them spoke.
+    """Return the lines of a log grouped by salon and stream, in their order.
 
-    `varying`: for an event, keys whose value is replaced ("*": for all events). Of equal lines
-    after one another one is left.
+    `varying`: the keys of each event whose value is replaced ("*": of every event). Repeated
+    equal lines are dropped.
     """
     found: dict[tuple[str, str], list[str]] = {}
     for line in text.splitlines():
@@ -183,7 +183,7 @@ def as_log(text: str, varying: Mapping[str, Iterable[str]]) -> str:
 
 
 class _Outline(HTMLParser):
-    """Each element a line, indented by its depth, with its attributes; then the text in it."""
+    """Collects a line for each element and text of a page, indented by depth."""
 
     _EMPTY = frozenset({"meta", "link", "input", "br", "img"})
 
@@ -216,7 +216,7 @@ class _Outline(HTMLParser):
 
 
 def as_outline(page: str) -> str:
-    """The elements of a page with their attributes, and its texts."""
+    """Return the elements of a page with their attributes, and its texts."""
     outline = _Outline()
     outline.feed(page)
     outline.close()
@@ -224,5 +224,5 @@ def as_outline(page: str) -> str:
 
 
 def sections(parts: Iterable[tuple[str, Any]]) -> str:
-    """Several texts in one file, each below its title."""
+    """Return several texts as one, each below its title."""
     return "\n\n".join(f"## {title}\n\n{text}" for title, text in parts)

@@ -1,4 +1,4 @@
-"""What do the golden tests share? The comparison, and one run of the service."""
+"""Fixtures of the golden tests: the comparison, and one run of the service."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.databases import new_database
 
 @pytest.fixture
 def golden(pytestconfig: pytest.Config) -> Golden:
-    """golden(NAME, TEXT) fails with a diff unless that file holds TEXT; `--accept` writes it."""
+    """Return golden(NAME, TEXT): fail with a diff unless the file holds TEXT, or rewrite it."""
     accept = bool(pytestconfig.getoption("--accept"))
 
     def check(name: str, text: str) -> None:
@@ -25,7 +25,7 @@ def golden(pytestconfig: pytest.Config) -> Golden:
 
 @pytest.fixture(scope="session")
 def run(postgres_dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """The one run: who uses it belongs to the group `golden`, so that one worker has it."""
+    """Return the run. Its tests are in the xdist group `golden`, so that it is made once."""
 
     async def once() -> Run:
         async with new_database(postgres_dsn, "template0") as url:

@@ -52,7 +52,7 @@ TUESDAY_NOON = 1_759_838_400.0  # 2025-10-07 12:00 UTC
 
 @dataclass(frozen=True)
 class Said:
-    """How a command ended, and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -61,7 +61,7 @@ class Said:
 
 @dataclass
 class Run:
-    """What the service and the commands said. `commands`: by what follows `ycsync`."""
+    """Outputs of the service and the commands. `commands`: keyed by their arguments."""
 
     place: Place
     pages: dict[str, str] = field(default_factory=dict)
@@ -72,13 +72,13 @@ class Run:
 
 
 def last_tuesday() -> Callable[[], float]:
-    """A clock that began at noon of the last Tuesday: a salon depends on the day of the week."""
+    """Return a clock that began at noon of the last Tuesday: a salon depends on the weekday."""
     shift = (time.time() - TUESDAY_NOON) // WEEK_S * WEEK_S + TUESDAY_NOON - time.time()
     return lambda: time.time() + shift
 
 
 async def run_once(folder: Path, database_url: str) -> Run:
-    """Start the service on an empty database, wait until all is there, look, and stop it."""
+    """Start the service on an empty database, wait until it is filled, collect outputs, stop it."""
     simulator = Simulator(OPTIONS, clock=last_tuesday(), monotonic=time.monotonic)
     manager = f"ycsync-golden-{uuid.uuid4().hex}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as listener:
@@ -111,7 +111,7 @@ def _place(folder: Path, database_url: str, simulator: Simulator) -> Place:
 
 
 def _heard(listener: socket.socket) -> list[str]:
-    """The datagrams that came until now."""
+    """Return the datagrams received so far."""
     heard: list[str] = []
     while True:
         try:
@@ -121,7 +121,7 @@ def _heard(listener: socket.socket) -> list[str]:
 
 
 async def _until_complete(run: Run, listener: socket.socket) -> None:
-    """All is there, nothing is at work, and systemd was told so."""
+    """Wait until both salons are complete, no batch runs, and systemd has that status line."""
     place = run.place
     await place.until_log("event=service.ready", SAFETY_S)
     async with asyncio.timeout(SAFETY_S), aiohttp.ClientSession() as session:
@@ -169,7 +169,7 @@ async def _page(session: aiohttp.ClientSession, place: Place, path: str) -> str:
 
 
 async def _sections(session: aiohttp.ClientSession, place: Place) -> dict[str, Any]:
-    """What the page is told, until it was told what only who looks is told."""
+    """Return the sections of the page's event stream, the ended batches included."""
     found: dict[str, Any] = {}
     url = f"http://127.0.0.1:{place.port}/api/events"
     async with asyncio.timeout(SAFETY_S), session.get(url) as response:

@@ -1,4 +1,4 @@
-"""In which states can salons and the service be? Made up, all at one instant."""
+"""Made-up states of salons and the service, all at one instant."""
 
 from __future__ import annotations
 
@@ -33,9 +33,12 @@ NAMED = parse_settings("companies: [4001, 4003, {id: 4002, preset: night}]", "co
 
 @dataclass(frozen=True)
 class State:
-    """One state. `standing` None: the database was not asked yet.
+    """One state.
 
-    `unread_s`: since the database was asked last; `lost`, `problem`: as the service knows them.
+    standing  None: the database has not been queried yet
+    lost      since when there is no database
+    problem   why the last reload was refused
+    unread_s  seconds since the last query
     """
 
     name: str
@@ -47,29 +50,29 @@ class State:
 
 
 def ago(**span: float) -> datetime:
-    """An instant before now."""
+    """Return an instant before now."""
     return NOW - timedelta(**span)
 
 
 def row(company: int, stream: str, **more: Any) -> StreamRow:
-    """One stream that is complete and fresh, but for what `more` says."""
+    """Return a stream that is complete and fresh, changed by `more`."""
     live = StreamRow(company, stream, "live", 10, 10, 4, ago(seconds=20), ago(seconds=30))
     return replace(live, **more)
 
 
 def stopped(company: int, stream: str, error: str, code: str, **more: Any) -> StreamRow:
-    """One stream that an error stopped."""
+    """Return a stream that an error stopped."""
     told = {"phase": "stopped", "last_error": error, "error_code": code, "failures": 3, **more}
     return row(company, stream, error_since=ago(hours=2), **told)
 
 
 def failed(error: str, **span: float) -> dict[str, Any]:
-    """What a row says of a failure that passes, so long ago."""
+    """Return the columns of a transient failure, `span` ago."""
     return {"last_error": error, "error_code": "transient", "error_since": ago(**span)}
 
 
 def standing(*rows: StreamRow, salons: tuple[Salon, ...] = SALONS, **more: Any) -> Standing:
-    """Everything complete and fresh, but for those rows and what `more` says."""
+    """Return everything complete and fresh, changed by these rows and by `more`."""
     told = {(0, "companies"): row(0, "companies", expected=2, done=2)}
     told |= {(salon.id, stream): row(salon.id, stream) for salon in salons for stream in USUAL}
     told |= {(one.company, one.stream): one for one in rows}
@@ -83,7 +86,7 @@ def standing(*rows: StreamRow, salons: tuple[Salon, ...] = SALONS, **more: Any) 
 
 
 def filling(**more: Any) -> Standing:
-    """One salon is being filled: a quarter of its visits, most of its clients."""
+    """Return a salon being filled: a quarter of its visits, most of its clients."""
     begun = {"phase": "filling", "last_success_at": None, "proved_as_of": None, "working": True}
     visits = {"expected": 1000, "done": 250, "busy_s": 10.0, "pass_started_at": ago(seconds=10)}
     clients = {"expected": 100, "done": 80, "busy_s": 4.0}
@@ -99,7 +102,7 @@ def _licence() -> Standing:
 
 
 def _everything() -> Standing:
-    """Several troubles at once, for what has a place for each."""
+    """Return several troubles at once."""
     no_right = 'salon 4001, staff: the right to "staff" is missing. Ask the salon\'s owner for it.'
     cut = "salon 4002, clients: no connection, 4 times in a row"
     return standing(

@@ -1,4 +1,4 @@
-"""Do `status`, `verify`, `plan` and `doctor` print what they printed?"""
+"""The outputs of `status`, `verify`, `plan` and `doctor`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOCTOR_TEXT = {
 
 
 def said(run: Run, command: str) -> str:
-    """The standard output of a command that ended well and complained of nothing."""
+    """Return the standard output of a command that succeeded without a complaint."""
     done = run.commands[command]
     assert (done.code, done.err) == (0, ""), done
     return done.out

@@ -1,4 +1,4 @@
-"""What does `ycsync config check` say of each mistake in config.yaml?"""
+"""The messages of `ycsync config check` for mistakes in config.yaml."""
 
 from __future__ import annotations
 
@@ -78,14 +78,14 @@ MISTAKES = (
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where each file is written; no service of this machine is asked."""
+    """Return where each file is written. No service of this machine is found from there."""
     monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path / "credentials"))
     return tmp_path / "config.yaml"
 
 
 def checked(config: Path, text: str) -> str:
-    """The file, the exit code, and what was said."""
+    """Return the file, the exit code and the messages."""
     config.write_text(text + "\n", "utf-8")
     done = call(config, "config", "check")
     said = (done.stdout + done.stderr).replace(str(config.parent), "<folder>")

@@ -1,4 +1,4 @@
-"""Is a difference from a golden file told with a diff, and is each file compared by a test?"""
+"""The comparison itself, and the set of golden files."""
 
 from __future__ import annotations
 

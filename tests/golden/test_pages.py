@@ -1,4 +1,4 @@
-"""Does the running service serve what it served: metrics, status, the page and its figures?"""
+"""The pages of the running service: metrics, status, the page and its sections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What do systemd's status line, /readyz, the page and `ycsync status` say of each state?"""
+"""systemd's status line, /readyz, the page's verdict and `ycsync status` in each state."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ycsync.store.report import Audit
 
 
 class Clock:
-    """Moves when it is told to."""
+    """A clock that tests advance."""
 
     now = 0.0
 
@@ -33,7 +33,7 @@ class Clock:
 
 
 def overview(state: State) -> Overview:
-    """What the service knows in this state."""
+    """Return the service's view of this state."""
     clock = Clock()
     found = Overview(clock)
     if state.standing is not None:
@@ -42,24 +42,24 @@ def overview(state: State) -> Overview:
     return found
 
 
-def settled(text: str) -> str:
-    """Since when the database does not tell is reckoned by this machine's clock."""
+def normalised(text: str) -> str:
+    """Return the text without the time of the last answer, which this machine's clock gives."""
     return re.sub(r"since \d\d:\d\d:\d\d UTC", "since <time> UTC", text)
 
 
 def line(state: State) -> str:
-    """For `systemctl status`."""
+    """Return the line of `systemctl status`."""
     said = overview(state).line(state.settings, state.problem, state.lost)
-    return said if state.lost else settled(said)
+    return said if state.lost else normalised(said)
 
 
 def ready(state: State) -> str:
-    """For /readyz."""
-    return settled("\n".join(overview(state).reasons(state.lost, state.problem)) or "ready")
+    """Return the answer of /readyz."""
+    return normalised("\n".join(overview(state).reasons(state.lost, state.problem)) or "ready")
 
 
 def glance(state: State) -> Iterator[str]:
-    """For who opens the page."""
+    """Return the page's verdict and its troubles."""
     standing = state.standing
     judged = None if standing is None else view.judge(standing, state.settings)
     told = verdict(
@@ -83,7 +83,7 @@ def _trouble(one: Trouble) -> str:
 
 
 def status(state: State) -> Iterator[str]:
-    """What `ycsync status` prints; of what is well, the first line of the table only."""
+    """Return the output of `ycsync status`; of healthy streams the first only."""
     assert state.standing is not None
     judged = view.judge(state.standing, state.settings)
     yield from wording.heading(state.standing, judged, state.settings)
@@ -95,7 +95,7 @@ def status(state: State) -> Iterator[str]:
 
 
 def verified(audit: Audit) -> str:
-    """What `ycsync verify --json` prints."""
+    """Return the output of `ycsync verify --json`."""
     told = checks.as_json(checks.criteria(audit, Settings()))
     return json.dumps(told, ensure_ascii=False, indent=2)
 
@@ -148,7 +148,7 @@ def test_verify_of_an_empty_database(golden: Golden) -> None:
 
 @pytest.mark.xdist_group("golden")
 def test_what_systemd_is_told_by_a_service(run: Run, golden: Golden) -> None:
-    # While it fills, what is told depends on when it is told.
+    # The lines while it fills depend on timing.
     filling = {one for one in run.told if one.startswith("STATUS=") and COMPLETE not in one}
     told = [one for one in run.told if one != "WATCHDOG=1" and one not in filling]
     once = dict.fromkeys(re.sub(r"\b\d+/6000", "<n>/6000", one) for one in told)

@@ -1,4 +1,4 @@
-"""How does a test get a database of its own on the server that the tests share?"""
+"""A database for one test, on the server that the tests share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import asyncpg
 
 @asynccontextmanager
 async def new_database(server: str, template: str) -> AsyncIterator[str]:
-    """The DSN of a copy of the database `template`; it is dropped at the end."""
+    """Yield the DSN of a copy of the database `template`, and drop it at the end."""
     name = f"test_{uuid.uuid4().hex}"
     admin = await asyncpg.connect(server)
     try:

@@ -1,4 +1,4 @@
-"""An outage of the new database is not taken for a private one that cannot be opened."""
+"""Erasures taken over from a private database: which of the two databases is blamed."""
 
 from __future__ import annotations
 
