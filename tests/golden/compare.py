@@ -11,7 +11,6 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -177,50 +176,6 @@ def as_log(text: str, varying: Mapping[str, Iterable[str]]) -> str:
         if not lines or lines[-1] != said:
             lines.append(said)
     return "\n\n".join("\n".join(found[key]) for key in sorted(found))
-
-
-# --- HTML -----------------------------------------------------------------------------------------
-
-
-class _Outline(HTMLParser):
-    """Collects a line for each element and text of a page, indented by depth."""
-
-    _EMPTY = frozenset({"meta", "link", "input", "br", "img"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = "".join(
-            f" {name}" if value is None else f' {name}="{value}"' for name, value in attrs
-        )
-        self._add(f"<{tag}{told}>")
-        if tag not in self._EMPTY:
-            self._open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        while self._open and self._open.pop() != tag:
-            pass
-
-    def handle_decl(self, decl: str) -> None:
-        self._add(f"<!{decl}>")
-
-    def handle_data(self, data: str) -> None:
-        if text := " ".join(data.split()):
-            self._add(text)
-
-    def _add(self, line: str) -> None:
-        self.lines.append("  " * len(self._open) + line)
-
-
-def as_outline(page: str) -> str:
-    """Return the elements of a page with their attributes, and its texts."""
-    outline = _Outline()
-    outline.feed(page)
-    outline.close()
-    return "\n".join(outline.lines)
 
 
 def sections(parts: Iterable[tuple[str, Any]]) -> str:

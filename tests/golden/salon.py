@@ -42,7 +42,7 @@ case $1 in
     show) echo LoadState=not-found ;;
 esac
 """
-PAGES = ("/", "/metrics", "/healthz", "/readyz", "/api/status", "/api/salons", "/api/traffic")
+PAGES = ("/metrics", "/healthz", "/readyz", "/api/status", "/api/salons", "/api/traffic")
 COMMANDS = ("status --json", "status", "verify --json", "verify", "plan --json", "plan")
 DOCTOR = ("doctor --json", "doctor")  # which sends requests, and is seen on the page
 COMPLETE = "2 salons, 2 complete"

@@ -1,4 +1,4 @@
-"""The pages of the running service: metrics, status, the page and its sections."""
+"""The pages of the running service: metrics, status, and the sections of the status page."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from golden.compare import Golden, as_json, as_metrics, as_outline, sections
+from golden.compare import Golden, as_json, as_metrics, sections
 from golden.salon import Run
 
 pytestmark = pytest.mark.xdist_group("golden")
@@ -48,10 +48,6 @@ def test_the_other_answers_in_json(run: Run, golden: Golden) -> None:
     paths = ("/healthz", "/readyz", "/api/salons", "/api/traffic")
     told = sections((path, as_json(json.loads(run.pages[path]))) for path in paths)
     golden("api_others.txt", told)
-
-
-def test_the_page_as_it_is_served(run: Run, golden: Golden) -> None:
-    golden("page.txt", as_outline(run.pages["/"]))
 
 
 def test_the_sections_that_the_page_is_told(run: Run, golden: Golden) -> None:
